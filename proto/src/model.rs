@@ -1,0 +1,28 @@
+//! The validated types of a configuration and every rule about them. Pure: no I/O, no clock, no async.
+//!
+//! JSON and YAML are read straight into these types ([`document`], [`deserr`]), so a value of one of them
+//! is well-formed by construction; [`validate`] then checks what concerns several objects. Both report every
+//! error they find, each with the path of its field.
+
+pub mod code;
+pub mod document;
+mod engine;
+mod error;
+mod listener;
+mod matching;
+mod object;
+mod raw;
+mod route;
+mod text;
+mod validate;
+mod wire;
+
+pub use engine::{Balance, Endpoint, Engine, Health, Pool, PoolMode, Protocol};
+pub use error::{Errors, FieldError};
+pub use listener::Listener;
+pub use matching::{GrpcTarget, HostPattern, HttpMethod, Match, PathPattern};
+pub use object::{Key, Kind, Labels, Object, Snapshot, Spec, Versioned};
+pub use raw::{DeltaError, RawKey, RawObject, RawState};
+pub use route::Route;
+pub use text::{Address, BindAddress, Millis, Name};
+pub use validate::validate;

@@ -1,0 +1,173 @@
+//! The rules that concern several objects of a configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::error::{Errors, FieldError};
+use super::object::{Key, Kind, Snapshot};
+use super::{Match, Name, Route, code};
+
+/// Checks every rule between objects.
+///
+/// # Errors
+/// All of them, each with the object and the path of its field.
+pub fn validate(snapshot: &Snapshot) -> Result<(), Errors> {
+    let mut errors = Errors::default();
+    listeners(snapshot, &mut errors);
+    references(snapshot, &mut errors);
+    overlaps(snapshot, &mut errors);
+    errors.into_result()
+}
+
+fn listeners(snapshot: &Snapshot, errors: &mut Errors) {
+    let mut by_address: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
+    for (name, listener) in snapshot.listeners() {
+        let address = listener.address.0;
+        let wildcard = |a: SocketAddr| a.ip().is_unspecified();
+        let taken = by_address.iter().find(|(other, _)| {
+            other.port() == address.port()
+                && (**other == address || wildcard(**other) || wildcard(address))
+        });
+        if let Some((other, first)) = taken {
+            let message = format!(
+                "{address} is taken by listener \"{first}\" ({other}); use another address or port"
+            );
+            let error = FieldError::new("/spec/address", code::ADDRESS_TAKEN, message);
+            errors.push(error.of(key(Kind::Listener, name)).related_to(key(Kind::Listener, first)));
+        } else {
+            by_address.insert(address, name);
+        }
+    }
+}
+
+fn references(snapshot: &Snapshot, errors: &mut Errors) {
+    for (name, route) in snapshot.routes() {
+        let me = key(Kind::Route, name);
+        let exists = |kind, name: &Name| snapshot.objects.contains_key(&key(kind, name));
+        if !exists(Kind::Engine, &route.engine) {
+            let message = format!(
+                "there is no engine \"{0}\"; add it first (pigeon-ctl engine add {0} --static HOST:PORT) or name another",
+                route.engine
+            );
+            errors.push(FieldError::new("/spec/engine", code::UNKNOWN_ENGINE, message).of(&me));
+        }
+        if let Some(listener) =
+            route.matches.listener.as_ref().filter(|l| !exists(Kind::Listener, l))
+        {
+            let message =
+                format!("there is no listener \"{listener}\"; add it first or name another");
+            let error = FieldError::new("/spec/match/listener", code::UNKNOWN_LISTENER, message);
+            errors.push(error.of(&me));
+        }
+    }
+}
+
+/// Two routes that match the same calls equally well, with the same priority: nothing decides between them.
+fn overlaps(snapshot: &Snapshot, errors: &mut Errors) {
+    let mut groups: BTreeMap<String, Vec<(&Name, &Route)>> = BTreeMap::new();
+    for (name, route) in snapshot.routes() {
+        let group = groups.entry(identity(&route.matches, route.priority)).or_default();
+        if let Some((first, _)) =
+            group.iter().find(|(_, r)| share_a_method(&r.matches, &route.matches))
+        {
+            let message = format!(
+                "is {}, as in route \"{first}\", which matches the same calls; \
+                 give one of them another priority (pigeon-ctl route set {name} --priority {})",
+                route.priority,
+                route.priority.saturating_add(10)
+            );
+            let error = FieldError::new("/spec/priority", code::ROUTE_OVERLAP, message);
+            errors.push(error.of(key(Kind::Route, name)).related_to(key(Kind::Route, first)));
+        }
+        group.push((name, route));
+    }
+}
+
+/// What must be equal for two routes to compete: all but the methods themselves.
+fn identity(m: &Match, priority: i32) -> String {
+    let text = |x: Option<String>| x.unwrap_or_default();
+    format!(
+        "{} {} {} {} {} {priority}",
+        text(m.listener.as_ref().map(ToString::to_string)),
+        text(m.host.as_ref().map(ToString::to_string)),
+        text(m.grpc.as_ref().map(ToString::to_string)),
+        text(m.path.as_ref().map(ToString::to_string)),
+        m.methods.is_empty(),
+    )
+}
+
+fn share_a_method(a: &Match, b: &Match) -> bool {
+    (a.methods.is_empty() && b.methods.is_empty())
+        || a.methods.iter().any(|m| b.methods.contains(m))
+}
+
+fn key(kind: Kind, name: &Name) -> Key {
+    Key { kind, name: name.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Object, Versioned, document};
+    use super::*;
+    use std::sync::Arc;
+
+    fn snapshot(text: &str) -> Snapshot {
+        let objects = document::parse(text).expect("well-formed");
+        let version = |o: Object| (o.key, Versioned { mod_revision: 1, spec: Arc::new(o.spec) });
+        Snapshot { revision: 1, objects: objects.into_iter().map(version).collect() }
+    }
+
+    fn codes(text: &str) -> Vec<(String, String)> {
+        match validate(&snapshot(text)) {
+            Ok(()) => vec![],
+            Err(e) => e.0.into_iter().map(|e| (e.object.unwrap_or_default(), e.code)).collect(),
+        }
+    }
+
+    fn route(name: &str, spec: &str) -> String {
+        format!("---\nkind: route\nname: {name}\nspec: {{engine: e, {spec}}}\n")
+    }
+
+    const ENGINE: &str = "kind: engine\nname: e\nspec: {}\n";
+
+    #[test]
+    fn unknown_references_are_all_named() {
+        let text = route("a", "match: {listener: gone}") + &route("b", "match: {path: /b}");
+        let found = codes(&text);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.contains(&("route/a".into(), code::UNKNOWN_LISTENER.into())));
+        assert!(found.contains(&("route/b".into(), code::UNKNOWN_ENGINE.into())));
+    }
+
+    #[test]
+    fn ties_are_refused_and_anything_that_decides_is_not() {
+        let with = |a: &str, b: &str| codes(&(ENGINE.to_owned() + &route("a", a) + &route("b", b)));
+        let tie = vec![("route/b".to_owned(), code::ROUTE_OVERLAP.to_owned())];
+        assert_eq!(with("match: {path: /x}", "match: {path: /x}"), tie);
+        assert_eq!(
+            with("match: {path: /x, methods: [GET, PUT]}", "match: {path: /x, methods: [PUT]}"),
+            tie
+        );
+        assert_eq!(with("match: {path: /x*}", "match: {path: /x/*}"), tie);
+        assert_eq!(with("match: {}", "match: {}"), tie);
+        assert_eq!(
+            with("match: {path: /x, methods: [GET]}", "match: {path: /x, methods: [PUT]}"),
+            vec![]
+        );
+        assert_eq!(with("match: {path: /x, methods: [GET]}", "match: {path: /x}"), vec![]);
+        assert_eq!(with("match: {path: /x}", "match: {path: /x}, priority: 1"), vec![]);
+        assert_eq!(with("match: {path: /x}", "match: {path: /x*}"), vec![]);
+        assert_eq!(with("match: {grpc: a.B}", "match: {grpc: a.B/C}"), vec![]);
+    }
+
+    #[test]
+    fn listeners_do_not_share_an_address() {
+        let listener = |n: &str, a: &str| {
+            format!("---\nkind: listener\nname: {n}\nspec: {{address: '{a}'}}\n")
+        };
+        let tie = vec![("listener/b".to_owned(), code::ADDRESS_TAKEN.to_owned())];
+        assert_eq!(codes(&(listener("a", "127.0.0.1:1") + &listener("b", "127.0.0.1:1"))), tie);
+        assert_eq!(codes(&(listener("a", "0.0.0.0:1") + &listener("b", "127.0.0.1:1"))), tie);
+        assert_eq!(codes(&(listener("a", "127.0.0.2:1") + &listener("b", "127.0.0.1:1"))), vec![]);
+    }
+}
