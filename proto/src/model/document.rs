@@ -142,7 +142,8 @@ fn documents(text: &str) -> Result<Vec<Value>, Errors> {
             let message = "not YAML: a tab indents this line; indent with spaces";
             return Err(malformed(format!("line {}: {message}", line + 1)));
         }
-        serde_saphyr::from_multiple(text).map_err(|e| malformed(format!("not YAML: {e}")))?
+        serde_saphyr::from_multiple_with_options(text, yaml_options())
+            .map_err(|e| malformed(format!("not YAML: {e}")))?
     };
     let mut values = Vec::new();
     for value in parsed {
@@ -158,6 +159,17 @@ fn documents(text: &str) -> Result<Vec<Value>, Errors> {
         }
     }
     Ok(values)
+}
+
+/// Room for a whole configuration of 100,000 objects in one text, which the reader's own limits are not;
+/// who takes texts from others bounds their bytes. And `mode: off` is the word, not the boolean of YAML 1.1.
+fn yaml_options() -> serde_saphyr::Options {
+    let budget = serde_saphyr::budget! {
+        max_documents: 200_000,
+        max_events: 20_000_000,
+        max_nodes: 10_000_000,
+    };
+    serde_saphyr::options! { budget: budget, with_snippet: false, strict_booleans: true }
 }
 
 #[cfg(test)]
@@ -199,6 +211,26 @@ mod tests {
         let e = parse("kind: engine\n\tname: a\n").expect_err("tab");
         assert!(e.0[0].message.starts_with("line 2"), "{e}");
         assert!(e.0[0].message.contains("tab"), "{e}");
+    }
+
+    #[test]
+    fn a_whole_configuration_fits_in_one_text() {
+        let one = |i: u32| format!("kind: engine\nname: e{i}\nspec: {{}}\n---\n");
+        let text: String = (0..5_000).map(one).collect();
+        assert_eq!(parse(&text).map_or(0, |o| o.len()), 5_000);
+    }
+
+    #[test]
+    fn words_that_were_booleans_once_are_words() {
+        let text = "kind: engine\nname: on\nlabels: {y: yes}\nspec: {pool: {mode: off}}\n";
+        assert_eq!(parse(text).map(|o| o[0].key.to_string()), Ok("engine/on".into()));
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_said_in_one_line() {
+        let e = parse("kind: [engine\nname: a\n").expect_err("not YAML");
+        assert!(e.0[0].message.starts_with("not YAML: "), "{e}");
+        assert_eq!(e.0[0].message.lines().count(), 1, "{e}");
     }
 
     #[test]

@@ -156,8 +156,9 @@ pub enum PoolMode {
 }
 
 pub(super) fn check(e: Engine, _: deserr::ValuePointerRef) -> Result<Engine, Contradiction> {
-    for (i, a) in e.endpoints.iter().enumerate() {
-        if e.endpoints[..i].iter().any(|b| a.address == b.address) {
+    let mut seen = std::collections::HashSet::new();
+    for a in &e.endpoints {
+        if !seen.insert(&a.address) {
             let message = format!("the address {} is there twice; remove one", a.address);
             return Err(Contradiction("/endpoints", code::DUPLICATE_ENDPOINT, message));
         }

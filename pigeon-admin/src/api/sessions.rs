@@ -1,0 +1,115 @@
+//! `/v1/sessions` and `/v1/whoami`: log in, log out, who am I.
+
+use axum::Json;
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use pigeon_proto::model::{Errors, FieldError, code as model_code};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{self, COOKIE, Principal};
+use super::error::Problem;
+use super::{ApiState, body, query};
+
+/// The calls of this file.
+pub fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(log_in, log_out)).routes(routes!(whoami))
+}
+
+/// The admin token, to begin a session with.
+#[derive(utoipa::ToSchema)]
+pub struct LogIn {
+    /// The content of `<data-dir>/admin.token`.
+    #[allow(dead_code)] // The schema only; the body is read field by field, for better errors.
+    token: String,
+}
+
+/// Who makes the call.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct WhoAmI {
+    /// The name in the history.
+    #[schema(example = "admin")]
+    name: &'static str,
+    /// What the caller may do.
+    #[schema(example = "admin")]
+    role: &'static str,
+}
+
+/// Begin a session
+///
+/// The cookie `pigeon_session` of the answer may read for 12 hours; it cannot write.
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogIn,
+    responses((status = 204, description = "The session has begun",
+        headers(("set-cookie" = String, description = "`pigeon_session`, HttpOnly, SameSite=Strict")))))]
+async fn log_in(State(api): State<ApiState>, request: Request) -> Result<Response, Problem> {
+    query::none(request.uri())?;
+    auth::check_host(&request)?;
+    let token = token(body::json(request, &[body::JSON]).await?)?;
+    if !api.app().admin_token.verify(token.trim()) {
+        return Err(auth::refuse(&api, "the token is wrong"));
+    }
+    let Ok(id) = api.sessions().open() else {
+        return Err(Problem::internal("the operating system gave no randomness"));
+    };
+    let cookie = format!("{COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200");
+    let Ok(mut cookie) = HeaderValue::try_from(cookie) else {
+        return Err(Problem::internal("the session id does not fit into a cookie"));
+    };
+    cookie.set_sensitive(true);
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+fn token(body: Value) -> Result<String, Errors> {
+    let wrong = |pointer: &str, code, message: &str| FieldError::new(pointer, code, message).into();
+    let Value::Object(mut map) = body else {
+        return Err(wrong("", model_code::WRONG_TYPE, "must be {\"token\": \"…\"}"));
+    };
+    let token = map.remove("token");
+    let mut errors = Errors::default();
+    for key in map.keys() {
+        let message = "there is no such field; the only field is: token";
+        let key = super::error::clip(key);
+        errors.push(FieldError::new(format!("/{key}"), model_code::UNKNOWN_FIELD, message));
+    }
+    let token = match token {
+        Some(Value::String(token)) => Ok(token),
+        Some(_) => Err(wrong("/token", model_code::WRONG_TYPE, "must be text")),
+        None => Err(wrong("/token", model_code::MISSING_FIELD, "\"token\" is missing; set it")),
+    };
+    let token = errors.keep(token).unwrap_or_default();
+    errors.into_result().map(|()| token)
+}
+
+/// End the session
+///
+/// Ends the session whose cookie the call carries.
+#[utoipa::path(delete, path = "/v1/sessions", tag = "sessions",
+    responses((status = 204, description = "It has ended, if there was one")))]
+async fn log_out(
+    State(api): State<ApiState>,
+    Extension(principal): Extension<Principal>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    query::none(&uri)?;
+    if let Principal::Session(ticket) = principal {
+        api.sessions().end(&ticket);
+    }
+    let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
+}
+
+/// Who am I
+///
+/// Tells who the token or session belongs to.
+#[utoipa::path(get, path = "/v1/whoami", tag = "sessions",
+    responses((status = 200, description = "Who makes the call", body = WhoAmI)))]
+async fn whoami(
+    Extension(principal): Extension<Principal>,
+    uri: Uri,
+) -> Result<Json<WhoAmI>, Problem> {
+    query::none(&uri)?;
+    Ok(Json(WhoAmI { name: principal.name(), role: "admin" }))
+}

@@ -1,0 +1,12 @@
+//! The REST API over real sockets: what docs/rest.md promises, call by call, and every bad input.
+
+mod applied;
+mod apply;
+mod auth;
+mod bad_input;
+mod objects;
+mod ops;
+mod proxy;
+mod reads;
+mod server;
+mod stream;

@@ -1,0 +1,104 @@
+//! What survives a restart, and what is told of the past.
+
+use pigeon_admin::catalog::Catalog;
+use serde_json::json;
+use tempfile::tempdir;
+
+use crate::support::{catalog, delete, engine, key, patch, put, route, write};
+
+async fn told(c: &Catalog, before: Option<u64>, limit: u32) -> Vec<String> {
+    let revisions = c.revisions(before, limit).await.expect("revisions");
+    let line = |r: &pigeon_admin::catalog::Revision| {
+        let changes: Vec<_> = r
+            .changes
+            .iter()
+            .map(|c| format!("{} {} {}/{}", c.op, c.action, c.kind, c.name))
+            .collect();
+        format!("{} {}@{}: {}", r.revision, r.actor, r.source, changes.join(", "))
+    };
+    revisions.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn the_first_start_makes_one_listener_and_no_other_start_does() {
+    let dir = tempdir().expect("dir");
+    let first = catalog(dir.path()).await;
+    let view = first.view();
+    assert_eq!((view.revision, view.generation, view.objects.len()), (1, 1, 1));
+    let listener = &view.objects[&key("listener/default")];
+    assert_eq!(listener.object.spec.to_json()["address"], "127.0.0.1:8080");
+    assert_eq!(told(&first, None, 9).await, ["1 system@: put create listener/default"]);
+    write(&first, delete(&["listener/default"])).await.expect("delete");
+    first.close().await;
+    let second = catalog(dir.path()).await;
+    assert_eq!((second.view().revision, second.view().objects.len()), (2, 0));
+    assert_eq!(second.view().cluster_id, view.cluster_id);
+    let other = tempdir().expect("dir");
+    assert_ne!(catalog(other.path()).await.view().cluster_id, view.cluster_id);
+}
+
+/// Every field there is, so that none is lost on the way through the store.
+const EVERYTHING: &str = r#"
+kind: listener
+name: l
+labels: {a: "b", "weird/key": "with \"quotes\" and ünïcode"}
+spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s}
+---
+kind: engine
+name: e
+spec:
+  endpoints: [{address: "a:1", weight: 3, slots: 4}, {address: "b:2"}]
+  balance: random
+  protocol: h2c
+  pool: {mode: loose, slots: 9, loose_factor: 2, queue: 5, queue_timeout: 1ms, dial_timeout: 2ms, idle_timeout: 3ms, cancel_cooldown: 4ms}
+---
+kind: route
+name: g
+spec: {match: {listener: l, host: "*.x.y", grpc: a.B/C}, engine: e, priority: -4, timeout: 5s}
+---
+kind: route
+name: h
+spec: {match: {path: "/p*", methods: [PUT, GET]}, engine: e}
+"#;
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let dir = tempdir().expect("dir");
+    let c = catalog(dir.path()).await;
+    write(&c, put(EVERYTHING)).await.expect("write");
+    write(&c, patch("engine/e", json!({"labels": {"k": "v"}}))).await.expect("patch");
+    write(&c, put(&engine("gone", 1))).await.expect("write");
+    write(&c, delete(&["engine/gone"])).await.expect("delete");
+    let (before, history) = (c.view(), told(&c, None, 100).await);
+    c.close().await;
+    let again = catalog(dir.path()).await;
+    let after = again.view();
+    assert_eq!(after.objects, before.objects);
+    assert_eq!((after.revision, &after.cluster_id), (5, &before.cluster_id));
+    assert_eq!(told(&again, None, 100).await, history);
+    let o = write(&again, put(EVERYTHING)).await.expect("write");
+    assert_eq!(o.revision, 6, "only the label that the file does not have");
+    let changed: Vec<_> = o.changed.iter().map(|c| c.is_change()).collect();
+    assert_eq!(changed, [false, true, false, false]);
+}
+
+#[tokio::test]
+async fn history_is_newest_first_and_comes_in_pages() {
+    let dir = tempdir().expect("dir");
+    let c = catalog(dir.path()).await;
+    write(&c, put(&(engine("a", 1) + &route("r", "a")))).await.expect("write");
+    write(&c, put(&(engine("a", 2) + &engine("b", 1)))).await.expect("write");
+    write(&c, delete(&["route/r", "engine/a"])).await.expect("write");
+    let all = [
+        "4 tester@127.0.0.1: del delete route/r, del delete engine/a",
+        "3 tester@127.0.0.1: put update engine/a, put create engine/b",
+        "2 tester@127.0.0.1: put create engine/a, put create route/r",
+        "1 system@: put create listener/default",
+    ];
+    assert_eq!(told(&c, None, 100).await, all);
+    assert_eq!(told(&c, None, 2).await, all[..2]);
+    assert_eq!(told(&c, Some(3), 1).await, all[2..3]);
+    assert_eq!(told(&c, Some(1), 5).await, [""; 0]);
+    assert_eq!(told(&c, Some(u64::MAX), 5).await, all);
+    assert_eq!(told(&c, None, 0).await, [""; 0]);
+}

@@ -1,0 +1,12 @@
+//! The admin without REST: the catalog on real files, the data directory, the config stream over real sockets.
+
+mod catalog;
+mod failures;
+mod files;
+mod history;
+mod kill;
+mod program;
+mod proxy;
+mod stream;
+mod subscribers;
+mod support;
