@@ -1,0 +1,232 @@
+//! The command line of `pigeon-proxy`, and its way into [`app::Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, ValueEnum};
+use pigeon_proto::model::Name;
+
+use crate::app::{self, AdminConfig, SourceConfig};
+use crate::config::address::AdminAddress;
+use crate::record::AccessLog;
+
+/// Carries calls to engines, as pigeon-admin or a file tells it.
+///
+/// With an admin:  pigeon-proxy --admin http://127.0.0.1:9801 --token-file D/proxy.token --state-dir S
+/// Without one:    pigeon-proxy --config pigeon.yaml
+#[derive(Debug, Parser)]
+#[command(name = "pigeon-proxy", version, verbatim_doc_comment)]
+pub struct Args {
+    /// Take the configuration from this admin's stream port, such as http://127.0.0.1:9801
+    #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
+    #[arg(requires_all = ["token_file", "state_dir"])]
+    pub admin: Option<AdminAddress>,
+
+    /// Take the configuration from this YAML or JSON file, and again whenever it is saved
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// File that holds the proxy token (proxy.token in the admin's data directory)
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    pub token_file: Option<PathBuf>,
+
+    /// Directory for this proxy's identity and last known good configuration; one proxy each
+    #[arg(long, value_name = "DIR", requires = "admin")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Name of this proxy in lists [default: the host name and the beginning of the node id]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<Name>,
+
+    /// Let a listener listen on another address on this proxy, such as default=0.0.0.0:80; repeat for more
+    #[arg(long, value_name = "LISTENER=IP:PORT", value_parser = bind)]
+    pub bind: Vec<(Name, SocketAddr)>,
+
+    /// Address for /healthz, /readyz, /metrics and /state; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
+    pub status_listen: SocketAddr,
+
+    /// Threads that carry calls [default: one per core]
+    #[arg(long, value_name = "N", env = "PIGEON_WORKERS", value_parser = workers)]
+    pub workers: Option<usize>,
+
+    /// How long running calls may take to end after SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// One line per call on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub access_log: AccessLogChoice,
+
+    /// Form of the log on standard error; PIGEON_LOG sets its level (such as debug)
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Allow the status address to be reached from other machines
+    #[arg(long)]
+    pub insecure_bind: bool,
+
+    /// Allow the token to travel unencrypted to an admin on another machine
+    #[arg(long)]
+    pub insecure_admin: bool,
+}
+
+/// What `--access-log` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessLogChoice {
+    /// None.
+    Off,
+    /// A line for people.
+    Text,
+    /// A JSON object.
+    Json,
+}
+
+/// What `--log-format` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON objects.
+    Json,
+}
+
+impl Args {
+    /// Reads the command line; help and usage errors end the process here.
+    pub fn read() -> Self {
+        Self::parse()
+    }
+
+    /// The configuration of the proxy.
+    ///
+    /// # Errors
+    /// A usage error: arguments that do not go together.
+    pub fn into_config(self, access_log: AccessLog) -> Result<app::Config, clap::Error> {
+        let usage = |kind, message: String| Args::command().error(kind, message);
+        let source = match (self.admin, self.config, self.token_file, self.state_dir) {
+            (Some(address), None, Some(token_file), Some(state_dir)) => {
+                let insecure = self.insecure_admin;
+                SourceConfig::Admin(AdminConfig { address, token_file, state_dir, insecure })
+            }
+            (None, Some(path), None, None) => SourceConfig::File(path),
+            // clap's own rules leave no other case.
+            _ => {
+                let message = "give --admin with --token-file and --state-dir, or --config alone";
+                return Err(usage(ErrorKind::ArgumentConflict, message.to_owned()));
+            }
+        };
+        let mut binds = BTreeMap::new();
+        for (name, address) in self.bind {
+            if let Some(first) = binds.insert(name.clone(), address) {
+                let message = format!("--bind gives listener {name} both {first} and {address}");
+                return Err(usage(ErrorKind::ArgumentConflict, message));
+            }
+        }
+        let config = app::Config {
+            name: self.name,
+            binds,
+            status_listen: self.status_listen,
+            workers: self.workers,
+            drain_timeout: self.drain_timeout,
+            access_log,
+            insecure_bind: self.insecure_bind,
+            ..app::Config::new(source)
+        };
+        match config.check() {
+            Ok(()) => Ok(config),
+            Err(e) => Err(usage(ErrorKind::ValueValidation, e.to_string())),
+        }
+    }
+}
+
+fn bind(text: &str) -> Result<(Name, SocketAddr), String> {
+    let example = "write it like default=127.0.0.1:8080";
+    let (name, address) = text.split_once('=').ok_or(format!("the = is missing; {example}"))?;
+    let name = name.parse::<Name>().map_err(|e| e.to_string())?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("\"{}\" is not IP:port; {example}", address.escape_debug()))?;
+    Ok((name, address))
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("give a number from 1 to 1024".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADMIN: [&str; 6] =
+        ["--admin", "http://127.0.0.1:9801", "--token-file", "t", "--state-dir", "s"];
+
+    fn parse(args: &[&str]) -> Result<app::Config, clap::Error> {
+        let args = Args::try_parse_from(["pigeon-proxy"].iter().chain(args))?;
+        args.into_config(AccessLog::off())
+    }
+
+    fn with_admin(more: &[&str]) -> Result<app::Config, clap::Error> {
+        parse(&[&ADMIN[..], more].concat())
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults() {
+        let config = with_admin(&[]).expect("admin");
+        assert_eq!(config.status_listen.to_string(), "127.0.0.1:9901");
+        assert_eq!(config.drain_timeout, Duration::from_secs(30));
+        assert!(config.binds.is_empty() && config.name.is_none());
+        let plain = app::Config::new(config.source.clone());
+        assert_eq!(format!("{plain:?}"), format!("{config:?}"), "two sets of defaults");
+        assert!(matches!(config.source, SourceConfig::Admin(a) if !a.insecure));
+        let config = parse(&["--config", "f.yaml", "--bind", "a=0.0.0.0:0"]).expect("file");
+        assert!(matches!(config.source, SourceConfig::File(p) if p.ends_with("f.yaml")));
+        assert_eq!(config.binds.len(), 1);
+    }
+
+    #[test]
+    fn usage_errors_say_what_to_do() {
+        let cases: [(&[&str], &str); 9] = [
+            (&[], "--admin"),
+            (&["--admin", "http://127.0.0.1:1"], "--token-file"),
+            (
+                &["--admin", "https://127.0.0.1:1", "--token-file", "t", "--state-dir", "s"],
+                "not supported yet",
+            ),
+            (
+                &["--admin", "http://10.0.0.1:1", "--token-file", "t", "--state-dir", "s"],
+                "--insecure-admin",
+            ),
+            (&["--config", "f", "--state-dir", "s"], "--admin"),
+            (&["--config", "f", "--status-listen", "0.0.0.0:1"], "--insecure-bind"),
+            (&["--config", "f", "--bind", "default"], "default=127.0.0.1:8080"),
+            (&["--config", "f", "--bind", "a=1.1.1.1:1", "--bind", "a=1.1.1.1:2"], "both"),
+            (&["--config", "f", "--workers", "0"], "1 to 1024"),
+        ];
+        for (args, why) in cases {
+            let e = parse(args).expect_err(why);
+            assert_eq!(e.exit_code(), 2, "{args:?}");
+            assert!(e.to_string().contains(why), "{args:?}: {e}");
+        }
+        let both = with_admin(&["--config", "f"]).expect_err("both");
+        assert!(both.to_string().contains("cannot be used with"), "{both}");
+    }
+
+    #[test]
+    fn being_told_is_enough() {
+        let args = ["--admin", "http://10.0.0.1:1", "--token-file", "t", "--state-dir", "s"];
+        parse(&[&args[..], &["--insecure-admin"]].concat()).expect("told");
+        let args = ["--config", "f", "--status-listen", "0.0.0.0:1", "--insecure-bind"];
+        parse(&args).expect("told");
+    }
+}

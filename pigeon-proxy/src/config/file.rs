@@ -1,0 +1,233 @@
+//! A configuration from a file, without an admin. A saved file is checked and then serves, or is refused with
+//! every reason while the old one goes on serving.
+
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use pigeon_proto::model::{
+    self, Key, Kind, Listener, Object, RawObject, RawState, Snapshot, Spec, Versioned, document,
+};
+use pigeon_proto::v1;
+use tokio::sync::{Notify, watch as state};
+use tokio_util::sync::CancellationToken;
+
+use super::serve::standard_name;
+use super::{Connection, Held, Received, Source, Timings, durable};
+use crate::metrics::config::ConfigMetrics;
+use watch::Changes;
+
+/// Largest file read, in bytes.
+const MAX_FILE: u64 = 32 << 20;
+
+/// Why a file is not used: every reason, each with its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration file {} is refused:\n  {}", .path.display(), .reasons.join("\n  "))]
+pub struct FileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reasons: Vec<String>,
+}
+
+/// Reads and checks a file. The result continues `before`: the revision grows by one, and objects that did
+/// not change keep theirs; it equals `before` if nothing changed.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path, before: &RawState) -> Result<RawState, FileError> {
+    read(path, before).map_err(|reasons| FileError { path: path.to_owned(), reasons })
+}
+
+/// As a received configuration.
+pub fn received(raw: RawState) -> Received {
+    let held = Held { raw: Arc::new(raw), ..Held::default() };
+    Received { held, source: Source::File, at: SystemTime::now() }
+}
+
+fn read(path: &Path, before: &RawState) -> Result<RawState, Vec<String>> {
+    let one = |reason: String| vec![reason];
+    let bytes = durable::read_limited(path, MAX_FILE)
+        .map_err(|e| one(format!("it cannot be read: {e}; give a readable file with --config")))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        one(format!("it is not UTF-8 text (at byte {at}); save it as UTF-8"))
+    })?;
+    let each = |e: model::Errors| e.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut objects = document::parse(&text).map_err(each)?;
+    if objects.is_empty() {
+        // Most likely half of a save, and to take everything away should be said.
+        let reason = "it holds no object; to serve nothing, leave one listener in it";
+        return Err(one(reason.to_owned()));
+    }
+    if !objects.iter().any(|o| o.key.kind == Kind::Listener) {
+        objects.push(Object {
+            key: Key { kind: Kind::Listener, name: standard_name() },
+            labels: model::Labels::new(),
+            spec: Spec::Listener(Listener::standard()),
+        });
+    }
+    model::validate(&snapshot(&objects)).map_err(each)?;
+    version(&objects, before).map_err(|e| one(e.to_string()))
+}
+
+fn snapshot(objects: &[Object]) -> Snapshot {
+    let version =
+        |o: &Object| (o.key.clone(), Versioned { mod_revision: 1, spec: Arc::new(o.spec.clone()) });
+    Snapshot { revision: 1, objects: objects.iter().map(version).collect() }
+}
+
+/// Gives every object the revision that changed it.
+fn version(objects: &[Object], before: &RawState) -> Result<RawState, model::DeltaError> {
+    let revision = before.revision() + 1;
+    let put = |o: &Object| {
+        let spec: Bytes = o.spec.encode();
+        let (kind, name) = (o.key.kind.to_string(), o.key.name.to_string());
+        let same = |old: &&RawObject| old.spec == spec;
+        let old = before.objects().get(&(kind.clone(), name.clone())).filter(same);
+        let mod_revision = old.map_or(revision, |o| o.mod_revision);
+        v1::Put { key: Some(v1::Key { kind, name }), mod_revision, spec }
+    };
+    let next = RawState::new(revision, objects.iter().map(put).collect())?;
+    let same = before.revision() > 0 && next.objects() == before.objects();
+    Ok(if same { before.clone() } else { next })
+}
+
+/// Follows a file until told to stop.
+pub struct FileSource {
+    /// The file.
+    pub path: PathBuf,
+    /// What of it serves.
+    pub current: RawState,
+    /// Where new states go.
+    pub received: state::Sender<Option<Received>>,
+    /// Where refusals are shown.
+    pub connection: state::Sender<Connection>,
+    /// Shows refusals, too.
+    pub metrics: ConfigMetrics,
+    /// How long things wait.
+    pub timings: Timings,
+    /// Read the file now.
+    pub reload: Arc<Notify>,
+}
+
+impl FileSource {
+    /// Reads the file whenever it was saved.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut changes = Changes::of(&self.path, self.timings);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = changes.next() => {}
+                () = self.reload.notified() => tracing::info!("reading the configuration file again"),
+            }
+            self.read();
+        }
+    }
+
+    fn read(&mut self) {
+        match load(&self.path, &self.current) {
+            Ok(next) => {
+                self.refused(Vec::new());
+                if next != self.current {
+                    tracing::info!(
+                        revision = next.revision(),
+                        "the configuration file was changed"
+                    );
+                    self.current = next.clone();
+                    self.received.send_replace(Some(received(next)));
+                }
+            }
+            Err(e) => self.refused(e.reasons),
+        }
+    }
+
+    fn refused(&self, reasons: Vec<String>) {
+        if self.connection.borrow().refused == reasons {
+            return;
+        }
+        for reason in &reasons {
+            let path = self.path.display();
+            tracing::error!(
+                "the configuration file {path} is refused, the old one serves on: {reason}"
+            );
+        }
+        if reasons.is_empty() {
+            tracing::info!("the configuration file is good again");
+        }
+        self.metrics.file_refused(reasons.len());
+        self.connection.send_modify(|c| {
+            c.last_error = reasons.first().cloned();
+            c.refused = reasons;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENGINE: &str = "kind: engine\nname: a\nspec: {endpoints: [{address: '127.0.0.1:1'}]}\n";
+
+    fn load_text(text: &[u8], before: &RawState) -> Result<RawState, FileError> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("pigeon.yaml");
+        std::fs::write(&path, text).expect("written");
+        load(&path, before)
+    }
+
+    fn revisions(raw: &RawState) -> Vec<(String, u64)> {
+        raw.objects().iter().map(|((k, n), o)| (format!("{k}/{n}"), o.mod_revision)).collect()
+    }
+
+    #[test]
+    fn revisions_count_up_and_unchanged_objects_keep_theirs() {
+        let first = load_text(ENGINE.as_bytes(), &RawState::default()).expect("first");
+        assert_eq!(first.revision(), 1);
+        let listed = [("engine/a".to_owned(), 1), ("listener/default".to_owned(), 1)];
+        assert_eq!(revisions(&first), listed);
+        let again =
+            load_text(format!("# saved again\n{ENGINE}").as_bytes(), &first).expect("again");
+        assert_eq!(again, first);
+        let more =
+            format!("{ENGINE}---\nkind: listener\nname: l\nspec: {{address: '127.0.0.1:2'}}\n");
+        let second = load_text(more.as_bytes(), &first).expect("second");
+        assert_eq!(second.revision(), 2);
+        let listed = [("engine/a".to_owned(), 1), ("listener/l".to_owned(), 2)];
+        assert_eq!(revisions(&second), listed);
+    }
+
+    #[test]
+    fn every_reason_is_given() {
+        let route = |name: &str| {
+            format!(
+                "---\nkind: route\nname: {name}\nspec: {{match: {{path: /{name}}}, engine: gone}}\n"
+            )
+        };
+        let text = format!("{ENGINE}{}{}", route("x"), route("y"));
+        let e = load_text(text.as_bytes(), &RawState::default()).expect_err("refused");
+        assert_eq!(e.reasons.len(), 2, "{e}");
+        assert!(e.reasons[0].starts_with("route/x /spec/engine"), "{e}");
+        for (text, why) in [
+            (&b""[..], "no object"),
+            (b"# nothing\n", "no object"),
+            (b"kind: engine\n\tname: a\n", "tab"),
+            (b"\xff\xfe", "UTF-8"),
+        ] {
+            let e = load_text(text, &RawState::default()).expect_err(why);
+            assert!(e.to_string().contains(why), "{e}");
+        }
+        let missing = load(Path::new("/nonexistent/pigeon.yaml"), &RawState::default());
+        assert!(missing.expect_err("missing").to_string().contains("/nonexistent/pigeon.yaml"));
+    }
+
+    #[test]
+    fn too_large_a_file_is_not_read() {
+        let text = vec![b'#'; usize::try_from(MAX_FILE).expect("fits") + 1];
+        let e = load_text(&text, &RawState::default()).expect_err("refused");
+        assert!(e.to_string().contains("larger than 33554432"), "{e}");
+    }
+}

@@ -1,0 +1,150 @@
+//! All that the workers share: the table, the engines, the metrics and the access log.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use pigeon_proto::model::{Address, Name, Snapshot};
+
+use crate::engine::{Clock, Engine, Member, Registry};
+use crate::metrics::Metrics;
+use crate::record::AccessLog;
+use crate::table::Table;
+
+/// What the workers share.
+pub struct Gateway {
+    table: ArcSwapOption<Table>,
+    /// Locked while a table is compiled, so that tables follow each other in order.
+    registry: Mutex<Registry>,
+    metrics: Metrics,
+    access_log: AccessLog,
+    draining: AtomicBool,
+    calls_open: AtomicUsize,
+}
+
+/// How much of an engine is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineUsage {
+    /// Its name.
+    pub engine: Name,
+    /// Calls waiting for a slot now.
+    pub waiting: u32,
+    /// Calls ended since the proxy started.
+    pub calls: u64,
+    /// Of these, the ones that failed in the gateway or in the transport to the engine.
+    pub failures: u64,
+    /// Its endpoints, in the order of the configuration.
+    pub endpoints: Vec<EndpointUsage>,
+}
+
+/// How much of an endpoint is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointUsage {
+    /// Where it is.
+    pub address: Address,
+    /// Slots held by calls now.
+    pub in_use: u32,
+    /// Slots it has; none without a limit (pool mode off).
+    pub slots: Option<u32>,
+}
+
+impl Gateway {
+    /// A gateway without a configuration: every call is answered `no_config`.
+    pub fn new(metrics: Metrics, access_log: AccessLog) -> Arc<Gateway> {
+        let gateway = Arc::new(Gateway {
+            table: ArcSwapOption::empty(),
+            registry: Mutex::new(Registry::new(Clock::monotonic())),
+            metrics: metrics.clone(),
+            access_log,
+            draining: AtomicBool::new(false),
+            calls_open: AtomicUsize::new(0),
+        });
+        let weak = Arc::downgrade(&gateway);
+        let shown = metrics.downgrade();
+        metrics.before_render(move || {
+            if let (Some(gateway), Some(metrics)) = (weak.upgrade(), shown()) {
+                metrics.set_usage(&gateway.usage(), gateway.calls_open());
+            }
+        });
+        gateway
+    }
+
+    /// Compiles a configuration and makes it the one that new calls meet. Engines, endpoints, taken
+    /// slots and waiting calls live on; calls that run keep the table they began with.
+    pub fn install(&self, snapshot: &Snapshot) {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = Table::compile(snapshot, &registry, &self.metrics);
+        self.table.store(Some(Arc::new(table)));
+    }
+
+    /// What is in use now, by engine.
+    pub fn usage(&self) -> Vec<EngineUsage> {
+        let table = self.table();
+        table.iter().flat_map(|table| table.engines.values()).map(|e| usage_of(e)).collect()
+    }
+
+    /// Whether a configuration was installed.
+    pub fn has_config(&self) -> bool {
+        self.table.load().is_some()
+    }
+
+    /// From here on new calls are answered `draining`.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new calls are answered `draining`.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Calls running or waiting now.
+    pub fn calls_open(&self) -> usize {
+        self.calls_open.load(Ordering::Relaxed)
+    }
+
+    /// The table for a call that begins now.
+    pub(crate) fn table(&self) -> Option<Arc<Table>> {
+        self.table.load_full()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
+    /// Counts a call as open until the answer is dropped.
+    pub(crate) fn open_call(self: &Arc<Self>) -> OpenCall {
+        self.calls_open.fetch_add(1, Ordering::Relaxed);
+        OpenCall(Arc::clone(self))
+    }
+}
+
+/// A call that is open.
+pub(crate) struct OpenCall(Arc<Gateway>);
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.calls_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn usage_of(engine: &Engine) -> EngineUsage {
+    let settings = engine.settings();
+    let (calls, failures) = engine.counted();
+    let endpoint = |member: &Member| EndpointUsage {
+        address: member.endpoint.address().clone(),
+        in_use: member.endpoint.in_use(),
+        slots: Engine::slots_shown(&settings, member),
+    };
+    EngineUsage {
+        engine: engine.name().clone(),
+        waiting: engine.waiting(),
+        calls,
+        failures,
+        endpoints: settings.members.iter().map(endpoint).collect(),
+    }
+}

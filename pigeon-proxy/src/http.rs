@@ -1,0 +1,39 @@
+//! The transport on hyper: HTTP/1.1 and cleartext HTTP/2, on both sides. It reads heads, waits, and
+//! moves bytes; what happens to a call is decided by `table`, `admit`, `engine` and `reject`.
+//!
+//! A call: [`call`] → `head` → table → `admission` → `upstream` → `leg` and `relay` → record.
+
+mod admission;
+mod answer;
+mod blame;
+mod call;
+mod connection;
+mod dismiss;
+mod forward;
+mod head;
+mod leg;
+mod preface;
+mod relay;
+mod timeout;
+mod uplink;
+mod upstream;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pigeon_proto::model::Name;
+
+pub(crate) use self::connection::serve;
+pub use self::upstream::Upstreams;
+use crate::gateway::Gateway;
+
+/// One client connection, as its calls see it.
+pub(crate) struct Client {
+    pub(crate) gateway: Arc<Gateway>,
+    /// The connections to engines of the worker that serves it.
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// The listener it came in on.
+    pub(crate) listener: Name,
+    /// Who is at the other end.
+    pub(crate) peer: IpAddr,
+}

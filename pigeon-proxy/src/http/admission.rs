@@ -1,0 +1,83 @@
+//! Waiting for a slot: the timers around [`crate::admit`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use crate::admit::{Admission, Permit, Refusal, Tried, Waiting, admit};
+use crate::engine::Engine;
+use crate::record::Record;
+use crate::reject::Rejection;
+
+/// How often a waiting call looks whether an endpoint that was avoided in the meantime may be tried again:
+/// nothing else tells when that time is over.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// One call's way to a slot, over several endpoints if some cannot be reached.
+pub(super) struct Admitting {
+    engine: Arc<Engine>,
+    /// Endpoints that could not be reached.
+    pub(super) tried: Tried,
+    place: Option<u64>,
+    /// The end of the waiting by `pool.queue_timeout`, once the call has waited.
+    queue_until: Option<Instant>,
+    /// When the call must be over.
+    deadline: Option<Instant>,
+}
+
+impl Admitting {
+    pub(super) fn new(engine: Arc<Engine>, deadline: Option<Instant>) -> Self {
+        Self { engine, tried: Tried::default(), place: None, queue_until: None, deadline }
+    }
+
+    /// A slot, now or after waiting.
+    pub(super) async fn slot(&mut self, record: &mut Record) -> Result<Permit, Rejection> {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(Rejection::Deadline);
+        }
+        match admit(&self.engine, &self.tried, self.place, fastrand::u64(..)) {
+            Admission::Granted(permit) => Ok(permit),
+            Admission::Refused(refusal) => Err(rejection(refusal)),
+            Admission::Waiting(waiting) => {
+                record.waits(now);
+                let granted = self.wait(waiting, now).await;
+                record.waited(Instant::now());
+                granted
+            }
+        }
+    }
+
+    async fn wait(&mut self, mut waiting: Waiting, now: Instant) -> Result<Permit, Rejection> {
+        self.place = Some(waiting.ticket());
+        let queue_timeout = self.engine.settings().pool.queue_timeout.duration();
+        let queue_until = *self.queue_until.get_or_insert(now + queue_timeout);
+        let (until, at_deadline) = match self.deadline {
+            Some(deadline) if deadline <= queue_until => (deadline, true),
+            _ => (queue_until, false),
+        };
+        loop {
+            let recheck = Instant::now() + waiting.recheck().unwrap_or(RECHECK);
+            tokio::select! {
+                biased;
+                granted = &mut waiting => return granted.map_err(rejection),
+                () = sleep_until(until.into()) => break,
+                () = sleep_until(recheck.into()) => self.engine.serve_line(),
+            }
+        }
+        Err(if at_deadline {
+            Rejection::Deadline
+        } else {
+            Rejection::Saturated { retry: self.engine.retry_hint() }
+        })
+    }
+}
+
+fn rejection(refusal: Refusal) -> Rejection {
+    match refusal {
+        Refusal::NoEndpoint => Rejection::NoEndpoint,
+        Refusal::AllTried => Rejection::ConnectFailed,
+        Refusal::QueueFull { retry } => Rejection::Saturated { retry },
+    }
+}

@@ -1,0 +1,119 @@
+//! One client connection from its first byte to its last.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pigeon_proto::model::Listener;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::preface::{Rewound, Version, detect};
+use super::relay::CallBody;
+use super::{Client, call};
+use crate::listen::{Phase, at_least};
+
+/// A client that does not answer a ping is gone, and its calls with it.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a client may send ahead on one call: a call that waits for its slot holds no more than this.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// And on all calls of a connection together: so much that calls which wait do not stop those that run.
+const CONNECTION_WINDOW: u32 = 64 << 20;
+/// Streams that a client may open and reset before they are looked at (CVE-2023-44487).
+const PENDING_RESETS: usize = 100;
+/// Header fields of an HTTP/1.1 request; their bytes are limited by the listener.
+const MAX_HEADERS: usize = 256;
+
+/// Serves a connection to its end. `phase` tells when to end.
+pub(crate) async fn serve(
+    socket: TcpStream,
+    client: Client,
+    settings: &Listener,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let header_timeout = settings.header_timeout.duration();
+    let detected = tokio::select! {
+        // Nothing has been asked yet, so nothing is lost.
+        () = at_least(&mut phase, Phase::Draining) => return,
+        detected = tokio::time::timeout(header_timeout, detect(socket)) => detected,
+    };
+    let Ok(Ok((version, socket))) = detected else { return };
+    let socket = TokioIo::new(socket);
+    let client = Arc::new(client);
+    // How a connection ends is the client's affair; its calls have been recorded.
+    match version {
+        Version::Http1 => http1_connection(socket, client, settings, phase).await,
+        Version::Http2 => http2_connection(socket, client, settings, phase).await,
+    }
+}
+
+type Io = TokioIo<Rewound>;
+
+async fn http1_connection(
+    socket: Io,
+    client: Arc<Client>,
+    settings: &Listener,
+    phase: watch::Receiver<Phase>,
+) {
+    let service = service_fn(move |request| answer(Arc::clone(&client), request));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout.duration())
+        .max_buf_size(settings.max_header_bytes as usize)
+        .max_headers(MAX_HEADERS);
+    let connection = pin!(builder.serve_connection(socket, service));
+    until_end(connection, phase, http1::Connection::graceful_shutdown).await;
+}
+
+async fn http2_connection(
+    socket: Io,
+    client: Arc<Client>,
+    settings: &Listener,
+    phase: watch::Receiver<Phase>,
+) {
+    let service = service_fn(move |request| answer(Arc::clone(&client), request));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .max_header_list_size(settings.max_header_bytes)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let connection = pin!(builder.serve_connection(socket, service));
+    until_end(connection, phase, http2::Connection::graceful_shutdown).await;
+}
+
+async fn answer(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<CallBody>, Infallible> {
+    Ok(call::call(&client, request).await)
+}
+
+/// Drives a connection; asks it to end when the listener drains, and drops it when it is cut.
+async fn until_end<C: Future>(
+    mut connection: Pin<&mut C>,
+    mut phase: watch::Receiver<Phase>,
+    end: impl FnOnce(Pin<&mut C>),
+) {
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = at_least(&mut phase, Phase::Draining) => {}
+    }
+    end(connection.as_mut());
+    tokio::select! {
+        _ = connection => {}
+        () = at_least(&mut phase, Phase::Cut) => {}
+    }
+}

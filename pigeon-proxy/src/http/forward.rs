@@ -1,0 +1,240 @@
+//! Headers on their way through: what is dropped, added and kept, both ways (RFC 9110 section 7.6).
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderName, HeaderValue, Uri, Version, request, response};
+
+use super::head::{Head, REQUEST_ID};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Headers that say something about one connection only.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+    PROXY_AUTHENTICATE,
+];
+
+/// Turns the head of a caller's request into that of the engine's, in place. `authority` stands in for
+/// the host of a request that has none.
+pub(super) fn request(
+    parts: &mut request::Parts,
+    head: &Head,
+    peer: IpAddr,
+    version: Version,
+    authority: &str,
+) {
+    let headers = &mut parts.headers;
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The length of a chunked body is in the chunks; another one would be a way to smuggle.
+        headers.remove(CONTENT_LENGTH);
+    }
+    let trailers = wants_trailers(headers);
+    drop_hop_by_hop(headers);
+    for name in [TE, PROXY_AUTHORIZATION, EXPECT] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    drop_ours(headers);
+    forwarded(headers, head, peer);
+    headers.insert(REQUEST_ID, head.request_id.clone());
+    target(parts, head, version, authority);
+}
+
+/// Drops from an engine's answer what concerns its connection only.
+pub(super) fn response(parts: &mut response::Parts, version: Version) {
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    drop_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(TE);
+    parts.version = version;
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    // Most requests have no Connection header, and then nothing is collected.
+    let listed: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        // `Connection: host` and the like are attempts to take away what routing relied on.
+        .filter(|name| ![HOST, CONTENT_LENGTH].contains(name))
+        .filter(|name| !name.as_str().starts_with("x-forwarded-"))
+        .collect();
+    for name in listed.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|v| v.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// No caller says what only the gateway may say.
+fn drop_ours(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| name.as_str().starts_with("pigeon-")) {
+        let ours: Vec<HeaderName> =
+            headers.keys().filter(|name| name.as_str().starts_with("pigeon-")).cloned().collect();
+        for name in ours {
+            headers.remove(name);
+        }
+    }
+}
+
+fn forwarded(headers: &mut HeaderMap, head: &Head, peer: IpAddr) {
+    let mut hops = String::new();
+    for value in headers.get_all(&FORWARDED_FOR) {
+        if let Ok(value) = value.to_str() {
+            hops.push_str(value);
+            hops.push_str(", ");
+        }
+    }
+    hops.push_str(&peer.to_string());
+    if let Ok(value) = HeaderValue::from_str(&hops) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if !head.authority.is_empty() {
+        headers.entry(FORWARDED_HOST).or_insert_with(|| head.authority.clone());
+    }
+}
+
+/// Writes target, host and version the way the engine's protocol wants them.
+fn target(parts: &mut request::Parts, head: &Head, version: Version, authority: &str) {
+    let path = parts.uri.path_and_query().cloned();
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let host = if head.authority.is_empty() {
+        HeaderValue::from_str(authority).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
+    } else {
+        head.authority.clone()
+    };
+    let mut uri = http::uri::Parts::default();
+    let as_authority = Authority::try_from(host.as_bytes()).ok();
+    if version == Version::HTTP_2 && as_authority.is_some() {
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = as_authority;
+        parts.headers.remove(HOST);
+    } else {
+        parts.headers.insert(HOST, host);
+        join_cookies(&mut parts.headers);
+    }
+    uri.path_and_query = Some(path);
+    if let Ok(uri) = Uri::from_parts(uri) {
+        parts.uri = uri;
+    }
+    parts.version = version;
+}
+
+/// HTTP/2 may send cookies one by one; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(request: http::request::Builder, version: Version) -> request::Parts {
+        let mut parts = request.body(()).expect("a request").into_parts().0;
+        let (head, _) = Head::read(&parts);
+        super::request(&mut parts, &head, IpAddr::from([10, 0, 0, 1]), version, "engine:1");
+        parts
+    }
+
+    #[test]
+    fn what_concerns_one_connection_is_dropped() {
+        let request = http::Request::get("/p?q=1")
+            .header("host", "a:1")
+            .header("connection", "keep-alive, Secret-Hop")
+            .header("secret-hop", "x")
+            .header("keep-alive", "timeout=5")
+            .header("te", "gzip, Trailers")
+            .header("transfer-encoding", "chunked")
+            .header("content-length", "5")
+            .header("expect", "100-continue")
+            .header("pigeon-tenant", "root")
+            .header("accept", "a")
+            .header("accept", "b");
+        let parts = forwarded(request, Version::HTTP_11);
+        let names: std::collections::BTreeSet<_> =
+            parts.headers.keys().map(HeaderName::as_str).collect();
+        let wanted = [
+            "accept",
+            "host",
+            "te",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-request-id",
+        ];
+        assert_eq!(names, wanted.into_iter().collect());
+        assert_eq!(parts.headers["te"], "trailers");
+        assert_eq!(parts.headers.get_all("accept").iter().count(), 2);
+        assert_eq!(parts.headers["host"], "a:1");
+        assert_eq!(parts.uri, "/p?q=1");
+    }
+
+    #[test]
+    fn hops_are_appended_and_the_host_moves_with_the_protocol() {
+        let request = || {
+            http::Request::get("/")
+                .header("host", "a:1")
+                .header("x-forwarded-for", "1.1.1.1")
+                .header("x-forwarded-for", "2.2.2.2")
+                .header("x-forwarded-proto", "https")
+                .header("x-request-id", "mine")
+        };
+        let parts = forwarded(request(), Version::HTTP_2);
+        assert_eq!(parts.headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.1");
+        assert_eq!(parts.headers["x-forwarded-proto"], "https");
+        assert_eq!(parts.headers["x-request-id"], "mine");
+        assert_eq!(
+            (parts.uri.to_string().as_str(), parts.headers.get("host")),
+            ("http://a:1/", None)
+        );
+    }
+
+    #[test]
+    fn from_http2_to_http1_host_and_cookies_become_one_line_each() {
+        let request = http::Request::get("http://a:1/p")
+            .version(Version::HTTP_2)
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
+        let parts = forwarded(request, Version::HTTP_11);
+        assert_eq!(parts.headers["host"], "a:1");
+        assert_eq!(parts.headers["cookie"], "a=1; b=2");
+        assert_eq!(parts.uri, "/p");
+    }
+
+    #[test]
+    fn a_request_without_host_gets_the_endpoints() {
+        let request = || http::Request::get("/").version(Version::HTTP_10);
+        assert_eq!(forwarded(request(), Version::HTTP_11).headers["host"], "engine:1");
+        assert_eq!(forwarded(request(), Version::HTTP_2).uri, "http://engine:1/");
+    }
+}

@@ -1,0 +1,108 @@
+//! The answer's body on its way to the caller, and the end of the call.
+
+mod live;
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::task::AbortHandle;
+
+use self::live::Shared;
+pub(super) use self::live::{Live, note_status};
+
+/// The body of every answer.
+pub(crate) struct CallBody(Kind);
+
+enum Kind {
+    /// Nothing, or all of it at once.
+    Full(Option<Bytes>),
+    /// As the engine sends it.
+    Relayed(Relayed),
+}
+
+struct Relayed {
+    shared: Arc<Shared>,
+    /// Ends the call at its deadline even when nobody asks for more of the body.
+    watchdog: Option<AbortHandle>,
+}
+
+/// The answer was cut off after it had begun; the caller must not take it for complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CutOff;
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer was cut off")
+    }
+}
+
+impl Error for CutOff {}
+
+impl CallBody {
+    pub(super) fn empty() -> Self {
+        Self(Kind::Full(None))
+    }
+
+    pub(super) fn full(bytes: Bytes) -> Self {
+        Self(Kind::Full(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// The body of a call that goes on until its engine ends it, its caller goes away, or its deadline.
+    pub(super) fn relayed(live: Live, deadline: Option<Instant>) -> Self {
+        let shared = Arc::new(Shared::new(live));
+        let watchdog = deadline.map(|deadline| {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                tokio::time::sleep_until(deadline.into()).await;
+                shared.expire();
+            })
+            .abort_handle()
+        });
+        Self(Kind::Relayed(Relayed { shared, watchdog }))
+    }
+}
+
+impl Body for CallBody {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match &mut self.0 {
+            Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Relayed(relayed) => relayed.shared.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Full(bytes) => bytes.is_none(),
+            Kind::Relayed(relayed) => relayed.shared.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Relayed(relayed) => relayed.shared.size_hint(),
+        }
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.abort();
+        }
+        // Not left to the last owner: the watchdog may hold it until the worker's next turn.
+        self.shared.abandon();
+    }
+}

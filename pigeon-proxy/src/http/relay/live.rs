@@ -1,0 +1,192 @@
+//! A call whose answer has begun, until it has ended: shared by the body, which the caller's connection
+//! asks for more, and the watchdog of its deadline.
+
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::CutOff;
+use crate::gateway::OpenCall;
+use crate::http::blame::blame;
+use crate::http::leg::Leg;
+use crate::record::Record;
+use crate::reject::{GRPC_STATUS, Rejection, grpc_trailers};
+
+type Polled = Poll<Option<Result<Frame<Bytes>, CutOff>>>;
+
+/// A call whose answer has begun.
+pub(in crate::http) struct Live {
+    pub(in crate::http) body: Incoming,
+    pub(in crate::http) leg: Leg,
+    pub(in crate::http) record: Record,
+    pub(in crate::http) grpc: bool,
+    pub(in crate::http) _open: OpenCall,
+}
+
+enum Stage {
+    Live(Box<Live>),
+    /// We ended it; these trailers, or for HTTP the cut, are still to be told.
+    Ending(Option<HeaderMap>),
+    Ended,
+}
+
+pub(super) struct Shared {
+    stage: Mutex<Stage>,
+    /// The caller's connection, to be told of the deadline.
+    reader: AtomicWaker,
+}
+
+impl Shared {
+    pub(super) fn new(live: Live) -> Self {
+        Self { stage: Mutex::new(Stage::Live(Box::new(live))), reader: AtomicWaker::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Polled {
+        let mut stage = self.lock();
+        let live = match &mut *stage {
+            Stage::Live(live) => live,
+            Stage::Ending(_) => return told(std::mem::replace(&mut *stage, Stage::Ended)),
+            Stage::Ended => return Poll::Ready(None),
+        };
+        match Pin::new(&mut live.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                live.note(&frame);
+                if frame.is_trailers() || live.body.is_end_stream() {
+                    end(&mut stage, Live::completed);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "the engine broke an answer off");
+                let rejection = blame(&error);
+                end(&mut stage, |live| live.failed(&rejection));
+                told(std::mem::replace(&mut *stage, Stage::Ended))
+            }
+            Poll::Ready(None) => {
+                end(&mut stage, Live::completed);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                self.reader.register(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The deadline is over.
+    pub(super) fn expire(&self) {
+        let mut stage = self.lock();
+        if matches!(*stage, Stage::Live(_)) {
+            end(&mut stage, |live| live.expired());
+            drop(stage);
+            self.reader.wake();
+        }
+    }
+
+    /// The caller went away, or the answer has been handed over whole.
+    pub(super) fn abandon(&self) {
+        end(&mut self.lock(), Live::let_go);
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        matches!(*self.lock(), Stage::Ended)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &*self.lock() {
+            Stage::Live(live) => live.body.size_hint(),
+            Stage::Ending(_) | Stage::Ended => SizeHint::default(),
+        }
+    }
+}
+
+/// Takes the call out, if it is still there, and lets `how` end it.
+fn end(stage: &mut Stage, how: impl FnOnce(Box<Live>) -> Stage) {
+    if let Stage::Live(live) = std::mem::replace(stage, Stage::Ended) {
+        *stage = how(live);
+    }
+}
+
+/// What a caller is told of a call that we ended.
+fn told(stage: Stage) -> Polled {
+    Poll::Ready(match stage {
+        Stage::Ending(Some(trailers)) => Some(Ok(Frame::trailers(trailers))),
+        Stage::Ending(None) => Some(Err(CutOff)),
+        Stage::Live(_) | Stage::Ended => None,
+    })
+}
+
+impl Live {
+    fn note(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.record.sent(data.len());
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            note_status(&mut self.record, trailers);
+        }
+    }
+
+    /// The answer ended with its head.
+    pub(in crate::http) fn complete(self) {
+        Box::new(self).completed();
+    }
+
+    /// The engine has ended the call.
+    fn completed(self: Box<Self>) -> Stage {
+        let Self { leg, mut record, grpc, .. } = *self;
+        record.bytes_in = leg.bytes_in();
+        record.complete();
+        // The slot is free before the caller reads that the call has ended.
+        leg.completed(grpc);
+        Stage::Ended
+    }
+
+    /// The engine broke off.
+    fn failed(self: Box<Self>, rejection: &Rejection) -> Stage {
+        let Self { leg, mut record, grpc, .. } = *self;
+        record.bytes_in = leg.bytes_in();
+        record.rejected(rejection);
+        leg.broken_off();
+        Stage::Ending(grpc.then(|| grpc_trailers(rejection, record.about())))
+    }
+
+    /// We break off: the slot rests (see [`Leg`]).
+    fn expired(self: Box<Self>) -> Stage {
+        let Self { leg, mut record, grpc, .. } = *self;
+        record.bytes_in = leg.bytes_in();
+        record.rejected(&Rejection::Deadline);
+        Stage::Ending(grpc.then(|| grpc_trailers(&Rejection::Deadline, record.about())))
+    }
+
+    /// The body is asked for no more: the caller broke off, or has the last byte that `content-length`
+    /// promised.
+    fn let_go(mut self: Box<Self>) -> Stage {
+        if self.body.size_hint().exact() == Some(0) {
+            let mut nobody = Context::from_waker(Waker::noop());
+            if let Poll::Ready(None) = Pin::new(&mut self.body).poll_frame(&mut nobody) {
+                return self.completed();
+            }
+            self.record.complete();
+        }
+        // The record says how it ended when it is dropped, and the slot rests (see `Leg`).
+        self.record.bytes_in = self.leg.bytes_in();
+        Stage::Ended
+    }
+}
+
+/// Notes the gRPC status, from trailers or from the headers of an answer without a body.
+pub(in crate::http) fn note_status(record: &mut Record, headers: &HeaderMap) {
+    let status = headers.get(GRPC_STATUS).and_then(|value| value.to_str().ok());
+    if let Some(status) = status.and_then(|status| status.parse().ok()) {
+        record.grpc_status(status);
+    }
+}

@@ -1,0 +1,52 @@
+//! Opening a connection to an endpoint.
+
+use std::io;
+use std::time::Duration;
+
+use pigeon_proto::model::Address;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// A machine that is gone without a word is noticed after about a minute. Not by HTTP/2 pings: many gRPC
+/// servers close connections that ping more often than every five minutes.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Why an endpoint could not be reached; nothing of the call was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(in crate::http) enum DialError {
+    /// No answer in time.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// Refused, unreachable, unknown name.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<hyper::Error> for DialError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Opens a TCP connection, to whichever address of the host answers first in order.
+pub(super) async fn dial(address: &Address, limit: Duration) -> Result<TcpStream, DialError> {
+    let dialled = tokio::time::timeout(limit, connect(address)).await;
+    match dialled {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(DialError::Failed(error.to_string())),
+        Err(_) => Err(DialError::Timeout(limit)),
+    }
+}
+
+async fn connect(address: &Address) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address.as_str()).await?;
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+    Ok(socket)
+}

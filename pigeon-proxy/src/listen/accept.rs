@@ -1,0 +1,137 @@
+//! Accepting connections on one worker, and seeing them through to their end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pigeon_proto::model::{self, Name};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::gateway::Gateway;
+use crate::http::{Client, Upstreams, serve};
+use crate::metrics::ListenerSeries;
+
+/// How far a listener is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Takes connections and calls.
+    Open,
+    /// Takes no more; calls go on.
+    Draining,
+    /// Everything ends now.
+    Cut,
+}
+
+/// One worker's side of a listener.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) name: Name,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) settings: Arc<ArcSwap<model::Listener>>,
+    /// Connections open now, on all workers.
+    pub(super) count: Arc<AtomicU32>,
+    pub(super) series: ListenerSeries,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) tasks: TaskTracker,
+}
+
+/// A connection that is counted.
+struct Counted(Door);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.series.open.dec();
+    }
+}
+
+impl Door {
+    /// Accepts until the listener closes.
+    pub(super) async fn attend(mut self, socket: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(listener = %self.name, %error, "cannot accept connections");
+                return;
+            }
+        };
+        let mut pause = Pause::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = at_least(&mut self.phase, Phase::Draining) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    pause = Pause::default();
+                    self.welcome(socket, peer);
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    self.series.accept_errors.inc();
+                    let time = pause.longer();
+                    tracing::warn!(listener = %self.name, %error, ?time, "no connections for now");
+                    tokio::time::sleep(time).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
+        self.series.accepted.inc();
+        self.series.open.inc();
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(self.clone());
+        let settings = self.settings.load_full();
+        if before >= settings.max_connections {
+            self.series.refused.inc();
+            return;
+        }
+        // Messages are often smaller than a segment, and somebody waits for them.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "the connection is gone already");
+            return;
+        }
+        let client = Client {
+            gateway: Arc::clone(&self.gateway),
+            upstreams: Arc::clone(&self.upstreams),
+            listener: self.name.clone(),
+            peer: peer.ip().to_canonical(),
+        };
+        let phase = self.phase.clone();
+        self.tasks.spawn(async move {
+            serve(socket, client, &settings, phase).await;
+            drop(counted);
+        });
+    }
+}
+
+/// Waits until the listener is at least as far as `wanted`.
+pub(crate) async fn at_least(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // An error says that the listeners were dropped without a drain: the end.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// How long to leave the system alone when it has no connection to give, for want of file descriptors.
+#[derive(Default)]
+struct Pause(u32);
+
+impl Pause {
+    fn longer(&mut self) -> Duration {
+        let time = Duration::from_millis(10 << self.0.min(6));
+        self.0 += 1;
+        time
+    }
+}
+
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

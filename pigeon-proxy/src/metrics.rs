@@ -1,0 +1,246 @@
+//! Prometheus metrics: every series there is, and how it is set. Only this file and `metrics/` know the
+//! library; others hold handles.
+
+mod call;
+pub mod config;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pigeon_proto::model::Name;
+use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use self::call::CallVecs;
+pub use self::call::{CallSeries, Code};
+use crate::gateway::EngineUsage;
+
+/// All metrics of this proxy. Clones are the same metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    calls: CallVecs,
+    gauges: Gauges,
+    /// Brings gauges up to date just before they are read.
+    before_render: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+}
+
+struct Gauges {
+    slots_in_use: IntGaugeVec,
+    slots: IntGaugeVec,
+    waiting: IntGaugeVec,
+    calls_open: IntGauge,
+    connections: IntGaugeVec,
+    connections_total: IntCounterVec,
+    refused: IntCounterVec,
+    accept_errors: IntCounter,
+}
+
+/// The handles of one listener.
+#[derive(Clone, Debug)]
+pub struct ListenerSeries {
+    /// Connections open now.
+    pub open: IntGauge,
+    /// Connections accepted.
+    pub accepted: IntCounter,
+    /// Connections closed at once because there were too many (`overloaded`).
+    pub refused: IntCounter,
+    /// Times the system handed out no connection.
+    pub accept_errors: IntCounter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let calls = CallVecs::new(&registry);
+        let gauges = Gauges::new(&registry);
+        Self(Arc::new(Inner { registry, calls, gauges, before_render: Mutex::default() }))
+    }
+
+    /// For metrics of other parts of the proxy.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// A way back to these metrics that does not keep them alive.
+    pub fn downgrade(&self) -> impl Fn() -> Option<Metrics> + Send + Sync + 'static {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.upgrade().map(Metrics)
+    }
+
+    /// Has `update` called before every rendering.
+    pub fn before_render(&self, update: impl Fn() + Send + Sync + 'static) {
+        let mut all = self.0.before_render.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Box::new(update));
+    }
+
+    /// The text form (Prometheus text format 0.0.4).
+    pub fn render(&self) -> String {
+        for update in self.0.before_render.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            update();
+        }
+        let mut text = Vec::new();
+        // Only a broken writer or a family without series fails; what was written before stands.
+        if let Err(error) =
+            prometheus::TextEncoder::new().encode(&self.registry().gather(), &mut text)
+        {
+            tracing::warn!(%error, "the metrics are incomplete");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The series of each of these routes, in this order. Those of other routes are forgotten.
+    pub fn call_series<'n>(
+        &self,
+        routes: impl Iterator<Item = (&'n Name, &'n Name)>,
+    ) -> Vec<Arc<CallSeries>> {
+        self.0.calls.of_routes(routes)
+    }
+
+    /// The series of calls that match no route.
+    pub fn unmatched(&self) -> Arc<CallSeries> {
+        self.0.calls.unmatched()
+    }
+
+    /// The series of a listener.
+    pub fn listener(&self, name: &Name) -> ListenerSeries {
+        let g = &self.0.gauges;
+        let name = [name.as_str()];
+        ListenerSeries {
+            open: g.connections.with_label_values(&name),
+            accepted: g.connections_total.with_label_values(&name),
+            refused: g.refused.with_label_values(&name),
+            accept_errors: g.accept_errors.clone(),
+        }
+    }
+
+    /// Forgets the series of a listener that is gone.
+    pub fn forget_listener(&self, name: &Name) {
+        let g = &self.0.gauges;
+        let name = [name.as_str()];
+        // An error says that it was never there.
+        let _ = g.connections.remove_label_values(&name);
+        let _ = g.connections_total.remove_label_values(&name);
+        let _ = g.refused.remove_label_values(&name);
+    }
+
+    /// Sets what is in use now.
+    pub fn set_usage(&self, usage: &[EngineUsage], calls_open: usize) {
+        let g = &self.0.gauges;
+        for gauge in [&g.slots_in_use, &g.slots, &g.waiting] {
+            gauge.reset();
+        }
+        for engine in usage {
+            let name = engine.engine.as_str();
+            g.waiting.with_label_values(&[name]).set(engine.waiting.into());
+            for endpoint in &engine.endpoints {
+                let labels = [name, endpoint.address.as_str()];
+                g.slots_in_use.with_label_values(&labels).set(endpoint.in_use.into());
+                if let Some(slots) = endpoint.slots {
+                    g.slots.with_label_values(&labels).set(slots.into());
+                }
+            }
+        }
+        g.calls_open.set(i64::try_from(calls_open).unwrap_or(i64::MAX));
+    }
+}
+
+impl Gauges {
+    fn new(r: &Registry) -> Self {
+        let endpoint = ["engine", "endpoint"];
+        let listener = ["listener"];
+        Self {
+            slots_in_use: gauges(r, "pigeon_slots_in_use", "Slots held by calls.", &endpoint),
+            slots: gauges(
+                r,
+                "pigeon_slots",
+                "Slots of an endpoint; absent if unlimited.",
+                &endpoint,
+            ),
+            waiting: gauges(r, "pigeon_waiting", "Calls waiting for a slot.", &["engine"]),
+            calls_open: gauge(r, "pigeon_calls_open", "Calls running or waiting."),
+            connections: gauges(r, "pigeon_connections", "Client connections open.", &listener),
+            connections_total: counters(
+                r,
+                "pigeon_connections_total",
+                "Client connections accepted.",
+                &listener,
+            ),
+            refused: counters(
+                r,
+                "pigeon_connections_refused_total",
+                "Client connections closed at once, above max_connections.",
+                &listener,
+            ),
+            accept_errors: {
+                let name = "pigeon_accept_errors_total";
+                let made = IntCounter::new(name, "Times the system gave no connection.");
+                registered(r, made)
+            },
+        }
+    }
+}
+
+/// Registers what was made. Names are literals of this file, so only a slip here can fail, and the first
+/// test that makes `Metrics` finds it.
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
+    let registered = made.and_then(|c| registry.register(Box::new(c.clone())).map(|()| c));
+    match registered {
+        Ok(collector) => collector,
+        Err(error) => panic!("a metric is declared wrongly: {error}"),
+    }
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(r, IntGauge::new(name, help))
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(r, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::reject::Reason;
+
+    #[test]
+    fn series_of_removed_routes_disappear() {
+        let metrics = Metrics::new();
+        let name = |s: &str| s.parse::<Name>().expect("a name");
+        let (a, b, e) = (name("a"), name("b"), name("e"));
+        let series = metrics.call_series([(&a, &e), (&b, &e)].into_iter());
+        for series in &series {
+            series.ended(Code::Grpc(0), Some(Reason::Saturated), Duration::from_secs(1));
+            series.first_response(Duration::from_millis(3));
+            series.waited(Duration::from_millis(3));
+        }
+        let text = metrics.render();
+        assert!(text.contains(r#"pigeon_calls_total{code="OK",engine="e",route="a"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"pigeon_rejections_total{engine="e",reason="saturated",route="b"} 1"#),
+            "{text}"
+        );
+        let kept = metrics.call_series([(&b, &e)].into_iter());
+        assert!(Arc::ptr_eq(&kept[0], &series[1]), "a route that stays keeps its series");
+        let text = metrics.render();
+        assert!(!text.contains(r#"route="a""#), "{text}");
+        assert!(text.contains(r#"route="b""#));
+    }
+}

@@ -1,0 +1,206 @@
+//! The series of calls: handles resolved once per route, so that a call looks nothing up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use pigeon_proto::model::Name;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry};
+
+use super::{counters, registered};
+use crate::record::GRPC_NAMES;
+use crate::reject::Reason;
+
+/// How a call ended, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A gRPC status; what gRPC does not know counts as UNKNOWN.
+    Grpc(u8),
+    /// An HTTP status, by class.
+    Http(u16),
+    /// The caller went away before an HTTP answer was complete.
+    HttpCancelled,
+}
+
+const HTTP_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "cancelled"];
+const CODES: usize = GRPC_NAMES.len() + HTTP_CLASSES.len();
+
+impl Code {
+    fn index(self) -> usize {
+        match self {
+            Self::Grpc(code) if usize::from(code) < GRPC_NAMES.len() => usize::from(code),
+            Self::Grpc(_) => 2,
+            Self::Http(status) => GRPC_NAMES.len() + usize::from((status / 100).clamp(1, 5)) - 1,
+            Self::HttpCancelled => CODES - 1,
+        }
+    }
+
+    fn label(index: usize) -> &'static str {
+        if index < GRPC_NAMES.len() {
+            GRPC_NAMES[index]
+        } else {
+            HTTP_CLASSES[index - GRPC_NAMES.len()]
+        }
+    }
+}
+
+/// The series of all calls.
+pub(super) struct CallVecs {
+    vecs: Vecs,
+    known: Mutex<HashMap<(Name, Name), Arc<CallSeries>>>,
+    unmatched: Arc<CallSeries>,
+}
+
+#[derive(Clone)]
+struct Vecs {
+    calls: IntCounterVec,
+    rejections: IntCounterVec,
+    first: HistogramVec,
+    duration: HistogramVec,
+    wait: HistogramVec,
+}
+
+/// The series of one route. A series appears with its first call.
+pub struct CallSeries {
+    vecs: Vecs,
+    route: String,
+    engine: String,
+    codes: [OnceLock<IntCounter>; CODES],
+    reasons: [OnceLock<IntCounter>; Reason::ALL.len()],
+    first: OnceLock<Histogram>,
+    duration: OnceLock<Histogram>,
+    wait: OnceLock<Histogram>,
+}
+
+impl CallVecs {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let histogram = |name: &str, help: &str| {
+            let opts = HistogramOpts::new(name, help).buckets(buckets());
+            registered(registry, HistogramVec::new(opts, &["route", "engine"]))
+        };
+        let vecs = Vecs {
+            calls: counters(
+                registry,
+                "pigeon_calls_total",
+                "Calls ended, by gRPC status or class of the HTTP status.",
+                &["route", "engine", "code"],
+            ),
+            rejections: counters(
+                registry,
+                "pigeon_rejections_total",
+                "Calls the gateway itself answered or broke off, by reason.",
+                &["route", "engine", "reason"],
+            ),
+            first: histogram(
+                "pigeon_first_response_seconds",
+                "From the call's head to the first byte or message of the answer's body.",
+            ),
+            duration: histogram(
+                "pigeon_call_duration_seconds",
+                "From the call's head to its end; for streams that is how long people talked.",
+            ),
+            wait: histogram(
+                "pigeon_queue_wait_seconds",
+                "Waiting for a slot, of calls that waited.",
+            ),
+        };
+        let unmatched = Arc::new(CallSeries::new(vecs.clone(), String::new(), String::new()));
+        Self { vecs, known: Mutex::default(), unmatched }
+    }
+
+    pub(super) fn unmatched(&self) -> Arc<CallSeries> {
+        Arc::clone(&self.unmatched)
+    }
+
+    pub(super) fn of_routes<'n>(
+        &self,
+        routes: impl Iterator<Item = (&'n Name, &'n Name)>,
+    ) -> Vec<Arc<CallSeries>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = HashMap::new();
+        let mut series = Vec::new();
+        for (route, engine) in routes {
+            let key = (route.clone(), engine.clone());
+            let one = known.remove(&key).unwrap_or_else(|| {
+                let (route, engine) = (route.to_string(), engine.to_string());
+                Arc::new(CallSeries::new(self.vecs.clone(), route, engine))
+            });
+            next.insert(key, Arc::clone(&one));
+            series.push(one);
+        }
+        for gone in known.values() {
+            gone.forget();
+        }
+        *known = next;
+        series
+    }
+}
+
+impl CallSeries {
+    fn new(vecs: Vecs, route: String, engine: String) -> Self {
+        Self {
+            vecs,
+            route,
+            engine,
+            codes: [const { OnceLock::new() }; CODES],
+            reasons: [const { OnceLock::new() }; Reason::ALL.len()],
+            first: OnceLock::new(),
+            duration: OnceLock::new(),
+            wait: OnceLock::new(),
+        }
+    }
+
+    /// Counts a call that has ended.
+    pub fn ended(&self, code: Code, reason: Option<Reason>, duration: Duration) {
+        let index = code.index();
+        let counter = |vec: &IntCounterVec, label: &str| {
+            vec.with_label_values(&[self.route.as_str(), self.engine.as_str(), label])
+        };
+        self.codes[index].get_or_init(|| counter(&self.vecs.calls, Code::label(index))).inc();
+        if let Some(reason) = reason {
+            let series = &self.reasons[reason as usize];
+            series.get_or_init(|| counter(&self.vecs.rejections, reason.as_str())).inc();
+        }
+        let histogram = self.duration.get_or_init(|| self.histogram(&self.vecs.duration));
+        histogram.observe(duration.as_secs_f64());
+    }
+
+    /// Notes when the first byte of an answer's body came.
+    pub fn first_response(&self, after: Duration) {
+        self.first.get_or_init(|| self.histogram(&self.vecs.first)).observe(after.as_secs_f64());
+    }
+
+    /// Notes how long a call waited for its slot.
+    pub fn waited(&self, time: Duration) {
+        self.wait.get_or_init(|| self.histogram(&self.vecs.wait)).observe(time.as_secs_f64());
+    }
+
+    fn histogram(&self, vec: &HistogramVec) -> Histogram {
+        vec.with_label_values(&[&self.route, &self.engine])
+    }
+
+    /// Removes the series; calls that still run count into handles nobody reads.
+    fn forget(&self) {
+        let remove = |vec: &IntCounterVec, label: &str| {
+            let _ = vec.remove_label_values(&[self.route.as_str(), self.engine.as_str(), label]);
+        };
+        for (index, _) in self.codes.iter().enumerate().filter(|(_, c)| c.get().is_some()) {
+            remove(&self.vecs.calls, Code::label(index));
+        }
+        for (reason, _) in Reason::ALL.iter().zip(&self.reasons).filter(|(_, c)| c.get().is_some())
+        {
+            remove(&self.vecs.rejections, reason.as_str());
+        }
+        for vec in [&self.vecs.first, &self.vecs.duration, &self.vecs.wait] {
+            let _ = vec.remove_label_values(&[&self.route, &self.engine]);
+        }
+    }
+}
+
+/// From 0.5 ms to 5 minutes.
+fn buckets() -> Vec<f64> {
+    vec![
+        0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        30.0, 60.0, 300.0,
+    ]
+}

@@ -1,0 +1,161 @@
+//! Every answer the gateway itself gives: one closed list, and its gRPC and its HTTP form.
+//!
+//! docs/answers.md is the same list for people; a test compares the two.
+
+mod reason;
+mod wire;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+pub use self::reason::Reason;
+pub use self::wire::{
+    GRPC_STATUS, HttpAnswer, PIGEON_REASON, grpc_headers, grpc_trailers, http_answer,
+};
+
+/// Why the gateway answers a call itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// No route takes the call.
+    NoRoute,
+    /// Routes would take it with another method.
+    MethodNotAllowed {
+        /// The methods they take, as in `Allow`.
+        allow: String,
+    },
+    /// No slot became free: the line was full, or the call waited its time out.
+    Saturated {
+        /// When it may be worth trying again.
+        retry: Duration,
+    },
+    /// The call's own deadline or the route's timeout is over.
+    Deadline,
+    /// The engine has no endpoints.
+    NoEndpoint,
+    /// None of the engine's endpoints could be reached.
+    ConnectFailed,
+    /// The engine broke the call off, or its connection is gone.
+    EngineReset {
+        /// The HTTP/2 error code it gave, if it gave one.
+        code: Option<u32>,
+    },
+    /// What the engine sent is not HTTP.
+    EngineProtocolError,
+    /// The head of the call is too large.
+    TooLarge,
+    /// The call is not one that can be carried.
+    BadRequest {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// This proxy is about to stop.
+    Draining,
+    /// This proxy has no configuration yet.
+    NoConfig,
+    /// This proxy has as many connections as it may have.
+    Overloaded,
+}
+
+/// For whom an answer is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// The route the call took.
+    pub route: Option<&'a str>,
+    /// The engine it was for.
+    pub engine: Option<&'a str>,
+}
+
+/// The gRPC status codes that the gateway gives.
+pub mod code {
+    /// CANCELLED
+    pub const CANCELLED: u8 = 1;
+    /// UNKNOWN
+    pub const UNKNOWN: u8 = 2;
+    /// DEADLINE_EXCEEDED
+    pub const DEADLINE_EXCEEDED: u8 = 4;
+    /// PERMISSION_DENIED
+    pub const PERMISSION_DENIED: u8 = 7;
+    /// RESOURCE_EXHAUSTED
+    pub const RESOURCE_EXHAUSTED: u8 = 8;
+    /// UNIMPLEMENTED
+    pub const UNIMPLEMENTED: u8 = 12;
+    /// INTERNAL
+    pub const INTERNAL: u8 = 13;
+    /// UNAVAILABLE
+    pub const UNAVAILABLE: u8 = 14;
+}
+
+impl Rejection {
+    /// Its word on the closed list.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoRoute => Reason::NoRoute,
+            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::Saturated { .. } => Reason::Saturated,
+            Self::Deadline => Reason::Deadline,
+            Self::NoEndpoint => Reason::NoEndpoint,
+            Self::ConnectFailed => Reason::ConnectFailed,
+            Self::EngineReset { .. } => Reason::EngineReset,
+            Self::EngineProtocolError => Reason::EngineProtocolError,
+            Self::TooLarge => Reason::TooLarge,
+            Self::BadRequest { .. } => Reason::BadRequest,
+            Self::Draining => Reason::Draining,
+            Self::NoConfig => Reason::NoConfig,
+            Self::Overloaded => Reason::Overloaded,
+        }
+    }
+
+    /// The gRPC status.
+    pub fn grpc_code(&self) -> u8 {
+        match self {
+            Self::EngineReset { code: Some(code) } => of_reset(*code),
+            other => other.reason().grpc_code(),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn http_status(&self) -> u16 {
+        self.reason().http_status()
+    }
+
+    /// When it may be worth trying again, if the list has a hint.
+    pub fn retry(&self) -> Option<Duration> {
+        match self {
+            Self::Saturated { retry } => Some(*retry),
+            Self::Draining | Self::NoConfig | Self::Overloaded => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// What to tell the caller; nothing of the inside.
+    pub fn message(&self) -> Cow<'static, str> {
+        match self {
+            Self::MethodNotAllowed { allow } => {
+                format!("the method is not allowed here; allowed: {allow}").into()
+            }
+            Self::BadRequest { why } => (*why).into(),
+            Self::EngineReset { code: Some(code) } => {
+                format!("the engine reset the call (HTTP/2 error code {code})").into()
+            }
+            other => other.reason().sentence().into(),
+        }
+    }
+}
+
+/// The status for a stream that the peer reset, by the table in gRPC's PROTOCOL-HTTP2.md, "Errors".
+fn of_reset(http2_code: u32) -> u8 {
+    match http2_code {
+        // NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT,
+        // FRAME_SIZE_ERROR, COMPRESSION_ERROR, CONNECT_ERROR
+        0..=4 | 6 | 9 | 10 => code::INTERNAL,
+        7 => code::UNAVAILABLE,
+        8 => code::CANCELLED,
+        11 => code::RESOURCE_EXHAUSTED,
+        12 => code::PERMISSION_DENIED,
+        // STREAM_CLOSED has no mapping, as the stream is gone already.
+        _ => code::UNKNOWN,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! The words of the closed list, with what belongs to each.
+
+use super::code;
+
+/// Why the gateway answered a call itself, as in `pigeon-reason`, metrics and the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // `Rejection` says what each means.
+pub enum Reason {
+    NoRoute,
+    MethodNotAllowed,
+    Saturated,
+    Deadline,
+    NoEndpoint,
+    ConnectFailed,
+    EngineReset,
+    EngineProtocolError,
+    TooLarge,
+    BadRequest,
+    Draining,
+    NoConfig,
+    Overloaded,
+}
+
+impl Reason {
+    /// All of them, in the order of docs/answers.md.
+    pub const ALL: [Self; 13] = [
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::Saturated,
+        Self::Deadline,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::EngineReset,
+        Self::EngineProtocolError,
+        Self::TooLarge,
+        Self::BadRequest,
+        Self::Draining,
+        Self::NoConfig,
+        Self::Overloaded,
+    ];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The word in `google.rpc.ErrorInfo`.
+    pub fn upper(self) -> String {
+        self.as_str().to_ascii_uppercase()
+    }
+
+    pub(super) const fn grpc_code(self) -> u8 {
+        self.row().1
+    }
+
+    pub(super) const fn http_status(self) -> u16 {
+        self.row().2
+    }
+
+    pub(super) const fn sentence(self) -> &'static str {
+        self.row().3
+    }
+
+    const fn row(self) -> (&'static str, u8, u16, &'static str) {
+        use code::{DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED};
+        match self {
+            Self::NoRoute => ("no_route", UNIMPLEMENTED, 404, "no route takes this call"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", UNIMPLEMENTED, 405, "the method is not allowed here")
+            }
+            Self::Saturated => (
+                "saturated",
+                RESOURCE_EXHAUSTED,
+                503,
+                "no slot of the engine became free in time; try again later",
+            ),
+            Self::Deadline => {
+                ("deadline", DEADLINE_EXCEEDED, 504, "the deadline of the call is over")
+            }
+            Self::NoEndpoint => ("no_endpoint", UNAVAILABLE, 503, "the engine has no endpoints"),
+            Self::ConnectFailed => (
+                "connect_failed",
+                UNAVAILABLE,
+                502,
+                "none of the engine's endpoints could be reached",
+            ),
+            Self::EngineReset => {
+                ("engine_reset", UNAVAILABLE, 502, "the engine broke the call off")
+            }
+            Self::EngineProtocolError => (
+                "engine_protocol_error",
+                INTERNAL,
+                502,
+                "the engine's answer could not be understood",
+            ),
+            Self::TooLarge => {
+                ("too_large", RESOURCE_EXHAUSTED, 431, "the head of the call is too large")
+            }
+            Self::BadRequest => ("bad_request", INTERNAL, 400, "the call cannot be carried"),
+            Self::Draining => {
+                ("draining", UNAVAILABLE, 503, "this proxy is about to stop; call again")
+            }
+            Self::NoConfig => {
+                ("no_config", UNAVAILABLE, 503, "this proxy has no configuration yet")
+            }
+            Self::Overloaded => {
+                ("overloaded", UNAVAILABLE, 503, "this proxy has too many connections")
+            }
+        }
+    }
+}

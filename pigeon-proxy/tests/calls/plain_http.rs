@@ -1,0 +1,170 @@
+//! Plain HTTP: both protocols on both sides, headers, bodies, and what the gateway itself answers.
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::support::*;
+
+fn get(rig: &Rig, path: &str) -> http::Request<Bytes> {
+    http::Request::get(format!("http://{}{path}", rig.address)).body(Bytes::new()).unwrap()
+}
+
+#[tokio::test]
+async fn every_pair_of_protocols() {
+    let demo = demo().await;
+    for protocol in ["auto", "http1", "h2c"] {
+        let rig =
+            Rig::start(&(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES)).await;
+        let answer = rig.raw("GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{protocol}: {answer}");
+        assert!(answer.ends_with("\r\n\r\nhello from demo-1\n"), "{protocol}: {answer}");
+        assert!(answer.contains("content-length: 18\r\n"), "{protocol}: {answer}");
+        let answer = rig.h2(get(&rig, "/hello")).await;
+        assert_eq!(answer.head.status, 200, "{protocol}");
+        assert_eq!(answer.body.unwrap(), "hello from demo-1\n", "{protocol}");
+        let echo = http::Request::post(format!("http://{}/echo", rig.address));
+        let big = Bytes::from(vec![b'x'; 3 << 20]);
+        let answer = rig.h2(echo.body(big.clone()).unwrap()).await;
+        assert!(answer.body.unwrap() == big, "{protocol}");
+        rig.until_free().await;
+        assert_eq!((rig.usage().calls, rig.usage().failures), (3, 0), "{protocol}");
+        let metrics = rig.metrics.render();
+        let line = r#"pigeon_calls_total{code="2xx",engine="e",route="http"} 3"#;
+        assert!(metrics.contains(line), "{protocol}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_over_http1_to_the_engine_and_back() {
+    let demo = demo().await;
+    let rig = Rig::start(&(engine(&[demo.address], "protocol: h2c") + ROUTES)).await;
+    assert_eq!(rig.echo().ping(ping()).await.unwrap().into_inner().payload, "hello");
+}
+
+#[tokio::test]
+async fn a_body_streams_both_ways_while_it_is_sent() {
+    let demo = demo().await;
+    for protocol in ["http1", "h2c"] {
+        let rig =
+            Rig::start(&(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES)).await;
+        let mut socket = TcpStream::connect(rig.address).await.unwrap();
+        let head = b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        socket.write_all(head).await.unwrap();
+        let mut read = String::new();
+        for part in ["first", "other"] {
+            socket.write_all(format!("5\r\n{part}\r\n").as_bytes()).await.unwrap();
+            // The other end of this part is there before the next is sent.
+            until_read(&mut socket, &mut read, part).await;
+        }
+        socket.write_all(b"0\r\n\r\n").await.unwrap();
+        until_read(&mut socket, &mut read, "0\r\n\r\n").await;
+        assert!(read.contains("transfer-encoding: chunked"), "{read}");
+        // The connection is kept.
+        socket.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        until_read(&mut socket, &mut read, "hello from demo-1\n").await;
+    }
+}
+
+async fn until_read(socket: &mut TcpStream, read: &mut String, wanted: &str) {
+    let waited = tokio::time::timeout(FOR_EVER, async {
+        while !read.contains(wanted) {
+            let mut part = [0; 1_024];
+            let n = socket.read(&mut part).await.unwrap();
+            assert!(n > 0, "closed after {read}");
+            read.push_str(str::from_utf8(&part[..n]).unwrap());
+        }
+    });
+    assert!(waited.await.is_ok(), "no {wanted:?} in {read:?}");
+}
+
+#[tokio::test]
+async fn head_has_a_length_and_no_body() {
+    let demo = demo().await;
+    for protocol in ["http1", "h2c"] {
+        let rig =
+            Rig::start(&(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES)).await;
+        let answer = rig.raw("HEAD /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("content-length: 18\r\n"), "{protocol}: {answer}");
+        let head = http::Request::head(format!("http://{}/hello", rig.address));
+        let answer = rig.h2(head.body(Bytes::new()).unwrap()).await;
+        assert_eq!(answer.head.headers["content-length"], "18");
+        assert_eq!(answer.body.unwrap(), "");
+        rig.until_free().await;
+        assert!(rig.metrics.render().contains(r#"code="2xx",engine="e",route="http"} 2"#));
+    }
+}
+
+const STRICT_ROUTES: &str = "
+---
+kind: route
+name: get
+spec: {match: {path: /hello, methods: [GET]}, engine: e}
+---
+kind: route
+name: put
+spec: {match: {path: /hello, methods: [PUT]}, engine: e}
+";
+
+#[tokio::test]
+async fn the_gateways_own_answers() {
+    let demo = demo().await;
+    let rig = Rig::start(&(engine(&[demo.address], "") + STRICT_ROUTES)).await;
+    let answer = rig.h2(get(&rig, "/nothing?token=secret")).await;
+    assert_eq!(
+        (answer.head.status.as_u16(), &answer.head.headers["pigeon-reason"]),
+        (404, &"no_route".parse().unwrap())
+    );
+    assert_eq!(answer.head.headers["content-type"], "application/problem+json");
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body.unwrap()).unwrap();
+    assert_eq!((&problem["reason"], &problem["status"]), (&"no_route".into(), &404.into()));
+    let answer = rig.raw("DELETE /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, PUT\r\n"),
+        "{answer}"
+    );
+    let answer = rig.raw("HEAD /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let upgrade = "GET /hello HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n";
+    let answer = rig.raw(upgrade).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("pigeon-reason: bad_request"),
+        "{answer}"
+    );
+    assert!(answer.contains("upgrades"), "{answer}");
+    let answer = rig.raw("CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let metrics = rig.metrics.render();
+    assert!(
+        metrics.contains(r#"pigeon_rejections_total{engine="",reason="no_route",route=""} 2"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn limits_of_the_listener() {
+    let demo = demo().await;
+    let listener = "\n---\nkind: listener\nname: default\nspec: {address: '127.0.0.1:1', max_header_bytes: 8192, header_timeout: 200ms, max_connections: 2}\n";
+    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES + listener)).await;
+    let long = "x".repeat(9_000);
+    let answer = rig.raw(&format!("GET /hello HTTP/1.1\r\nhost: x\r\nlong: {long}\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    // Says nothing, or stops in the middle: closed.
+    assert_eq!(rig.raw("").await, "");
+    assert_eq!(rig.raw("PRI * HTTP/2.0\r\n").await, "");
+    rig.raw("GET /hello HTTP/1.1\r\nhos").await;
+    let _one = TcpStream::connect(rig.address).await.unwrap();
+    let _two = TcpStream::connect(rig.address).await.unwrap();
+    let metrics = || rig.metrics.render();
+    eventually(|| metrics().contains(r#"pigeon_connections{listener="default"} 2"#)).await;
+    let mut three = TcpStream::connect(rig.address).await.unwrap();
+    let mut nothing = Vec::new();
+    let read = three.read_to_end(&mut nothing).await;
+    assert!(matches!(read, Ok(0) | Err(_)));
+    eventually(|| metrics().contains(r#"pigeon_connections_refused_total{listener="default"} 1"#))
+        .await;
+}
