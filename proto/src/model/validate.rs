@@ -21,7 +21,7 @@ pub fn validate(snapshot: &Snapshot) -> Result<(), Errors> {
 
 fn listeners(snapshot: &Snapshot, errors: &mut Errors) {
     let mut by_address: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
-    for (name, listener) in snapshot.listeners() {
+    for (name, listener) in oldest_first(snapshot, Kind::Listener, snapshot.listeners()) {
         let address = listener.address.0;
         let wildcard = |a: SocketAddr| a.ip().is_unspecified();
         let taken = by_address.iter().find(|(other, _)| {
@@ -65,7 +65,7 @@ fn references(snapshot: &Snapshot, errors: &mut Errors) {
 /// Two routes that match the same calls equally well, with the same priority: nothing decides between them.
 fn overlaps(snapshot: &Snapshot, errors: &mut Errors) {
     let mut groups: BTreeMap<String, Vec<(&Name, &Route)>> = BTreeMap::new();
-    for (name, route) in snapshot.routes() {
+    for (name, route) in oldest_first(snapshot, Kind::Route, snapshot.routes()) {
         let group = groups.entry(identity(&route.matches, route.priority)).or_default();
         if let Some((first, _)) =
             group.iter().find(|(_, r)| share_a_method(&r.matches, &route.matches))
@@ -99,6 +99,19 @@ fn identity(m: &Match, priority: i32) -> String {
 fn share_a_method(a: &Match, b: &Match) -> bool {
     (a.methods.is_empty() && b.methods.is_empty())
         || a.methods.iter().any(|m| b.methods.contains(m))
+}
+
+/// In the order they were last changed, so that of two that contradict each other the newer is named as
+/// the one at fault: it is the one somebody is writing.
+fn oldest_first<'s, T>(
+    snapshot: &Snapshot,
+    kind: Kind,
+    objects: impl Iterator<Item = (&'s Name, &'s T)>,
+) -> Vec<(&'s Name, &'s T)> {
+    let mut objects: Vec<_> = objects.collect();
+    let changed = |name: &Name| snapshot.objects.get(&key(kind, name)).map(|v| v.mod_revision);
+    objects.sort_by_cached_key(|(name, _)| changed(name));
+    objects
 }
 
 fn key(kind: Kind, name: &Name) -> Key {
@@ -158,6 +171,16 @@ mod tests {
         assert_eq!(with("match: {path: /x}", "match: {path: /x}, priority: 1"), vec![]);
         assert_eq!(with("match: {path: /x}", "match: {path: /x*}"), vec![]);
         assert_eq!(with("match: {grpc: a.B}", "match: {grpc: a.B/C}"), vec![]);
+    }
+
+    #[test]
+    fn of_two_that_tie_the_newer_is_at_fault() {
+        let mut tied = snapshot(&(ENGINE.to_owned() + &route("a", "") + &route("b", "")));
+        let a = tied.objects.iter_mut().find(|(k, _)| k.to_string() == "route/a").expect("a").1;
+        a.mod_revision = 2;
+        let e = validate(&tied).expect_err("a tie");
+        assert_eq!(e.0[0].object.as_deref(), Some("route/a"));
+        assert_eq!(e.0[0].related.as_deref(), Some("route/b"));
     }
 
     #[test]
