@@ -1,0 +1,183 @@
+//! The command tree, and nothing else: what the words on the command line are called and mean.
+
+mod context;
+#[cfg(feature = "dev")]
+mod dev;
+pub mod engine;
+mod files;
+pub mod listener;
+mod object;
+mod parse;
+pub mod route;
+mod text;
+pub mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use context::{ContextCommand, LoginArgs};
+#[cfg(feature = "dev")]
+pub use dev::DevArgs;
+pub use files::{ApplyArgs, ExportArgs, FileArgs};
+pub use object::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+pub use parse::{Unparsed, parse, wants_json, write_completion};
+
+/// Configures and watches Pigeon gateways
+#[derive(Debug, Parser)]
+#[command(name = "pigeon-ctl", version, after_help = text::AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Use this context instead of the selected one
+    #[arg(short, long, global = true, value_name = "CONTEXT")]
+    pub context: Option<String>,
+    /// The admin's address.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "The admin's address, such as http://127.0.0.1:9800"
+    )]
+    pub server: Option<String>,
+    /// File that holds the token
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How to print [default: table]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "PIGEON_OUTPUT",
+        hide_env = true
+    )]
+    pub output: Option<Output>,
+    /// Print nothing about what was done, only what was asked for
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Answer yes to every question
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Never ask; fail where a question would be
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Longest time to wait for an answer of the server
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = values::wait)]
+    pub request_timeout: Duration,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Also in a pipe.
+    Always,
+    /// Not even on a terminal.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run admin, proxy and demo engines in this process, to try things out
+    #[cfg(feature = "dev")]
+    Dev(DevArgs),
+    /// One screen: revision, proxies, engines, routes, and what is wrong
+    Status,
+    /// Check a token and keep server and token as a context
+    #[command(after_help = text::LOGIN_HELP)]
+    Login(LoginArgs),
+    /// Servers and tokens that were logged in to
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Which calls go to which engine
+    #[command(subcommand)]
+    Route(route::RouteCommand),
+    /// Upstream services: endpoints, slots, waiting
+    #[command(subcommand)]
+    Engine(engine::EngineCommand),
+    /// Where the proxies listen
+    #[command(subcommand)]
+    Listener(listener::ListenerCommand),
+    /// Make the objects of files be so: all of them or none; never deletes
+    #[command(after_help = text::APPLY_HELP)]
+    Apply(ApplyArgs),
+    /// Show what apply would change; exit 0: nothing, 1: something
+    Diff(FileArgs),
+    /// Print the configuration as documents that apply reads
+    Export(ExportArgs),
+    /// The connected proxies
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
+    /// The history of the configuration
+    #[command(subcommand)]
+    Revision(RevisionCommand),
+    /// Print a completion script
+    #[command(after_help = text::COMPLETION_HELP)]
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+    /// What the exit codes mean
+    #[command(hide = true, long_about = text::EXIT_CODES, help_template = "{about}\n")]
+    ExitCodes,
+    /// Environment variables
+    #[command(hide = true, long_about = text::ENVIRONMENT, help_template = "{about}\n")]
+    Environment,
+}
+
+/// `proxy …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ProxyCommand {
+    /// List the proxies, how far they are and what they refused
+    List,
+    /// Everything about one proxy
+    Get(Named),
+}
+
+/// `revision …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RevisionCommand {
+    /// List the newest revisions
+    List {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+}
+
+/// The text of `help exit-codes`.
+pub const EXIT_CODES: &str = text::EXIT_CODES;
+/// The text of `help environment`.
+pub const ENVIRONMENT: &str = text::ENVIRONMENT;

@@ -1,0 +1,74 @@
+//! `listener …`
+
+use clap::{Args, Subcommand};
+
+use super::values::{self, Label};
+use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+
+/// `listener …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ListenerCommand {
+    /// Add a listener
+    #[command(after_help = "Example:\n  pigeon-ctl listener add public --address 0.0.0.0:8081")]
+    Add(AddListener),
+    /// List the listeners
+    List,
+    /// Everything about one listener
+    Get(Named),
+    /// Change what is given of a listener, and nothing else
+    Set(SetListener),
+    /// Remove a listener
+    Rm(RemoveArgs),
+}
+
+/// `listener add`
+#[derive(Clone, Debug, Args)]
+pub struct AddListener {
+    /// Its name
+    pub name: String,
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT")]
+    pub address: String,
+    /// Its limits.
+    #[command(flatten)]
+    pub fields: ListenerFields,
+    /// How to write.
+    #[command(flatten)]
+    pub write: WriteArgs,
+}
+
+/// `listener set`
+#[derive(Clone, Debug, Args)]
+pub struct SetListener {
+    /// Its name
+    pub name: String,
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT")]
+    pub address: Option<String>,
+    /// What to change.
+    #[command(flatten)]
+    pub fields: ListenerFields,
+    /// How to write.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The fields of a listener but its address.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ListenerFields {
+    /// Connections at once, per proxy
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<u32>,
+    /// Calls at once on one HTTP/2 connection
+    #[arg(long, value_name = "N")]
+    pub max_concurrent_streams: Option<u32>,
+    /// All header fields of one request together
+    #[arg(long, value_name = "BYTES")]
+    pub max_header_bytes: Option<u32>,
+    /// Longest time from the start of a request to the end of its head
+    #[arg(long, value_name = "TIME")]
+    pub header_timeout: Option<String>,
+    /// Set a label; NAME= removes it; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
+    pub labels: Vec<Label>,
+}

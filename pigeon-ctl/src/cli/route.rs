@@ -1,0 +1,111 @@
+//! `route …`
+
+use clap::{Args, Subcommand};
+
+use super::values::{self, Label};
+use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+
+/// `route …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RouteCommand {
+    /// Add a route
+    #[command(
+        after_help = "Examples:\n  pigeon-ctl route add asr --grpc speech.v1.Recognizer --engine asr\n  pigeon-ctl route add users --path '/users*' --method GET --engine web"
+    )]
+    Add(AddRoute),
+    /// List the routes
+    List,
+    /// Everything about one route
+    Get(Named),
+    /// Change what is given of a route, and nothing else
+    #[command(after_help = "Example:\n  pigeon-ctl route set asr --timeout 30s --host ''")]
+    Set(SetRoute),
+    /// Remove a route
+    Rm(RemoveArgs),
+    /// Which route takes a call, and why not the others; exit 1: none
+    #[command(
+        after_help = "Examples:\n  pigeon-ctl route test --grpc speech.v1.Recognizer/Recognize\n  pigeon-ctl route test --method GET --path /users/7 --host example.com"
+    )]
+    Test(TestArgs),
+}
+
+/// `route add`
+#[derive(Clone, Debug, Args)]
+pub struct AddRoute {
+    /// Its name
+    pub name: String,
+    /// The engine that gets the calls
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: String,
+    /// Which calls.
+    #[command(flatten)]
+    pub fields: RouteFields,
+    /// How to write.
+    #[command(flatten)]
+    pub write: WriteArgs,
+}
+
+/// `route set`
+#[derive(Clone, Debug, Args)]
+pub struct SetRoute {
+    /// Its name
+    pub name: String,
+    /// The engine that gets the calls
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
+    /// What to change.
+    #[command(flatten)]
+    pub fields: RouteFields,
+    /// How to write.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The fields of a route but its engine. An empty text removes a field.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RouteFields {
+    /// gRPC calls of this service or method
+    #[arg(long, value_name = "pkg.Service[/Method]", conflicts_with_all = ["path", "methods"])]
+    pub grpc: Option<String>,
+    /// Calls with this path; '/users*' takes /users and all below it
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// Only this HTTP method; may be repeated
+    #[arg(long = "method", value_name = "METHOD")]
+    pub methods: Vec<String>,
+    /// Only calls for this host; *.example.com takes all hosts that end so
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Only calls that came in on this listener
+    #[arg(long)]
+    pub listener: Option<String>,
+    /// Between routes that match equally well the higher wins
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
+    /// Longest time of a call, such as 30s
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Set a label; NAME= removes it; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
+    pub labels: Vec<Label>,
+}
+
+/// `route test`
+#[derive(Clone, Debug, Args)]
+pub struct TestArgs {
+    /// A gRPC method
+    #[arg(long, value_name = "pkg.Service/Method", conflicts_with_all = ["path", "method"], required_unless_present = "path")]
+    pub grpc: Option<String>,
+    /// A path
+    #[arg(long)]
+    pub path: Option<String>,
+    /// An HTTP method
+    #[arg(long)]
+    pub method: Option<String>,
+    /// The host of the call
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The listener it comes in on
+    #[arg(long)]
+    pub listener: Option<String>,
+}

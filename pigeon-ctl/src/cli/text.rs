@@ -1,0 +1,71 @@
+//! The longer texts of the command line's help.
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  pigeon-ctl dev                                   a whole gateway to try out, in this process
+  pigeon-ctl login --server http://127.0.0.1:9800 --token-file data/admin.token
+  pigeon-ctl engine add asr --static 10.0.0.7:50051,10.0.0.8:50051 --pool strict --slots 32
+  pigeon-ctl route add asr --grpc speech.v1.Recognizer --engine asr
+  pigeon-ctl status
+
+More: pigeon-ctl help exit-codes, pigeon-ctl help environment";
+
+pub(super) const LOGIN_HELP: &str = "\
+Examples:
+  pigeon-ctl login --server http://127.0.0.1:9800 --token-file data/admin.token
+  pigeon-ctl login --server http://127.0.0.1:9800 --token-stdin --name lab < admin.token
+
+The admin writes its token to admin.token in its data directory. A token never belongs on the command line.";
+
+pub(super) const APPLY_HELP: &str = "\
+Examples:
+  pigeon-ctl apply -f gateway.yaml
+  pigeon-ctl apply -f config/ -R --dry-run
+  pigeon-ctl export | ssh other pigeon-ctl apply -f -
+
+A folder stands for its files *.yaml, *.yml and *.json. Objects that are in no file stay as they are.";
+
+pub(super) const COMPLETION_HELP: &str = "\
+Examples:
+  bash    pigeon-ctl completion bash > ~/.local/share/bash-completion/completions/pigeon-ctl
+  zsh     pigeon-ctl completion zsh > \"${fpath[1]}/_pigeon-ctl\"
+  fish    pigeon-ctl completion fish > ~/.config/fish/completions/pigeon-ctl.fish";
+
+#[cfg(feature = "dev")]
+pub(super) const DEV_HELP: &str = "\
+Selects a context named \"dev\", so that pigeon-ctl in another terminal just works. Ctrl-C stops it.
+What was configured is kept for the next start, unless --ephemeral is given. --port is where the
+listener \"default\" listens in this process, whatever is configured; a port of 0 is any free one.
+PIGEON_LOG sets what is logged, such as pigeon_proxy=debug.";
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes, the same for every -o:
+
+    0  done; or the answer is yes
+    1  it worked, and the answer is no: diff found a change, no route matches,
+       a proxy refused a write; or this machine does not allow it, as with a port in use
+    2  usage: the command line, the configuration file or a file name is wrong
+    3  the server cannot be reached or cannot serve
+    4  not authenticated, or not permitted
+    5  not found
+    6  conflict: it exists already, is in use, or is not at the revision of --if-match
+    7  rejected by validation
+    8  timed out waiting for the server or for the proxies
+   70  a bug in pigeon-ctl
+  130  interrupted";
+
+pub(super) const ENVIRONMENT: &str = "\
+Environment variables. Flags go first, then these, then the context:
+
+  PIGEON_CONTEXT     context to use, as -c
+  PIGEON_SERVER      address of the admin, as --server
+  PIGEON_TOKEN       the token itself
+  PIGEON_TOKEN_FILE  file that holds the token, as --token-file
+  PIGEON_CONFIG      the configuration file [default: $XDG_CONFIG_HOME/pigeon/config.yaml,
+                     or ~/.config/pigeon/config.yaml]
+  PIGEON_OUTPUT      table, json or yaml, as -o
+  PIGEON_NO_INPUT    never ask, as --no-input (any value but empty, 0, false, no); CI does the same
+  NO_COLOR           no colours (any value but empty), as --color never
+
+With -c, the server and the token of that context go before PIGEON_SERVER, PIGEON_TOKEN and
+PIGEON_TOKEN_FILE. The token of a context is sent to the server of that context only.";

@@ -1,0 +1,45 @@
+//! `apply`
+
+use http::Method;
+use pigeon_proto::model::Object;
+use serde_json::{Value, json};
+
+use super::{Desk, files, write};
+use crate::Outcome;
+use crate::cli::{ApplyArgs, Output};
+use crate::client::Call;
+use crate::output::table::cell;
+
+pub(crate) fn apply(desk: &Desk, args: &ApplyArgs) -> Outcome {
+    let found = files::read(&args.files)?;
+    let session = desk.session()?;
+    let objects: Vec<Value> = found.objects.iter().map(Object::to_json).collect();
+    let call = Call::new(Method::POST, "/v1/apply").json(&json!({ "objects": objects }));
+    let written = write::send(&session, call, args.write).map_err(|failure| {
+        // A program gets the problem document as the server wrote it.
+        match desk.out.format() {
+            Output::Json => failure,
+            Output::Table | Output::Yaml => found.name_files(failure),
+        }
+    })?;
+    if !desk.out.value(&written.body)? {
+        let objects = written.body.get("objects").and_then(Value::as_array);
+        let objects = objects.map_or(&[][..], Vec::as_slice);
+        for object in objects {
+            let (kind, name) = (cell(object, "/kind"), cell(object, "/name"));
+            desk.out.done(&format!("{kind}/{name} {}", cell(object, "/op")))?;
+        }
+        desk.out.done(&format!("{}   {}", counts(objects), written.state(args.write)))?;
+        written.explain();
+    }
+    Ok(written.exit(args.write))
+}
+
+/// `2 added, 1 changed, 3 unchanged`
+fn counts(objects: &[Value]) -> String {
+    let count = |op: &str| objects.iter().filter(|o| cell(o, "/op") == op).count();
+    let counted = ["added", "changed", "unchanged"].map(|op| (count(op), op));
+    let words: Vec<String> =
+        counted.iter().filter(|(n, _)| *n > 0).map(|(n, op)| format!("{n} {op}")).collect();
+    words.join(", ")
+}

@@ -1,0 +1,39 @@
+//! `listener …`
+
+use pigeon_proto::model::Kind;
+
+use super::Desk;
+use super::object::{self, Fields};
+use crate::Outcome;
+use crate::cli::listener::{AddListener, ListenerFields, SetListener};
+use crate::output::table::cell;
+
+pub(crate) fn add(desk: &Desk, args: AddListener) -> Outcome {
+    let mut fields = of(&args.fields);
+    fields.text("address", Some(&args.address));
+    let hint = || "pigeon-ctl proxy list".to_owned();
+    object::add(desk, Kind::Listener, &args.name, fields, args.write, hint)
+}
+
+pub(crate) fn set(desk: &Desk, args: SetListener) -> Outcome {
+    let mut fields = of(&args.fields);
+    fields.text("address", args.address.as_ref());
+    object::set(desk, Kind::Listener, &args.name, args.change, |_| fields)
+}
+
+pub(crate) fn list(desk: &Desk) -> Outcome {
+    let heading = ["NAME", "ADDRESS", "MAX-CONNECTIONS"];
+    object::list(desk, Kind::Listener, heading, |listener| {
+        let connections = cell(listener, "/spec/max_connections");
+        [cell(listener, "/name"), cell(listener, "/spec/address"), connections]
+    })
+}
+
+fn of(args: &ListenerFields) -> Fields {
+    let mut fields = Fields::new(&args.labels);
+    fields.put("max_connections", args.max_connections);
+    fields.put("max_concurrent_streams", args.max_concurrent_streams);
+    fields.put("max_header_bytes", args.max_header_bytes);
+    fields.text("header_timeout", args.header_timeout.as_ref());
+    fields
+}

@@ -1,0 +1,12 @@
+//! The real program against a real admin: what it prints, where, and how it exits.
+
+mod bad_input;
+mod codes;
+mod contexts;
+#[cfg(feature = "dev")]
+mod dev;
+mod files;
+mod objects;
+mod output;
+mod strangers;
+mod support;
