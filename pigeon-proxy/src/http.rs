@@ -1,7 +1,7 @@
 //! The transport on hyper: HTTP/1.1 and cleartext HTTP/2, on both sides. It reads heads, waits, and
 //! moves bytes; what happens to a call is decided by `table`, `admit`, `engine` and `reject`.
 //!
-//! A call: [`call`] → `head` → table → `admission` → `upstream` → `leg` and `relay` → record.
+//! A call: `call` → `head` → table → `admission` → `upstream` → `leg` and `relay` → record.
 
 mod admission;
 mod answer;

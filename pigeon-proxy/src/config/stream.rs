@@ -23,12 +23,9 @@ use super::protocol::{Event, Held, Protocol, ProtocolError};
 use super::{Connection, Received, Serving, Source, Timings};
 use crate::gateway::Gateway;
 use crate::metrics::config::ConfigMetrics;
-use backoff::Backoff;
+use backoff::{Backoff, Then};
 pub use first_contact::first_contact;
 use uplink::Uplink;
-
-/// A stream that lived this long was healthy.
-const HEALTHY: Duration = Duration::from_secs(60);
 
 /// What the stream needs from the rest of the proxy.
 pub struct Surroundings {
@@ -78,18 +75,6 @@ impl Fault {
     }
 }
 
-/// What comes next.
-enum Then {
-    /// Try again, after a delay that grows with each failure.
-    Again,
-    /// As [`Then::Again`], but if the stream had been welcomed its end is no failure.
-    Back,
-    /// Only a person can help.
-    Slowly,
-    /// As the admin asked.
-    After(Duration),
-}
-
 impl Stream {
     /// Will connect to `address`, and say that it holds `held`.
     pub fn new(
@@ -104,24 +89,13 @@ impl Stream {
 
     /// Keeps a stream to the admin until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.around.timings.reconnect);
+        let mut backoff = Backoff::new(self.around.timings.reconnect, self.around.timings.refused);
         loop {
             let end = tokio::select! {
                 () = stop.cancelled() => break,
                 end = self.attempt() => end,
             };
-            let fine = match end.then {
-                Then::Back => self.welcomed_at.is_some(),
-                _ => self.welcomed_at.is_some_and(|at| at.elapsed() > HEALTHY),
-            };
-            if fine {
-                backoff.reset();
-            }
-            let delay = match end.then {
-                Then::Again | Then::Back => backoff.next(),
-                Then::Slowly => backoff::around(self.around.timings.refused),
-                Then::After(delay) => delay,
-            };
+            let delay = backoff.delay(&end.then, self.welcomed_at.map(|at| at.elapsed()));
             self.disconnected(&end.why, delay);
             tokio::select! {
                 () = stop.cancelled() => break,

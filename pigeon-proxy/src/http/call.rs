@@ -39,6 +39,41 @@ struct Call<'c> {
     deadline: Option<Instant>,
 }
 
+/// A request on its way to an engine.
+struct Outgoing {
+    /// Taken while it is being sent.
+    request: Option<Request<RequestBody>>,
+    /// Its head once more, if it may be sent twice: idempotent and without a body.
+    spare: Option<request::Parts>,
+    uplink: Arc<Uplink>,
+}
+
+/// How sending on one connection went.
+enum Exchanged {
+    /// The head of the answer is there.
+    Answered(Response<Incoming>, Leg),
+    /// The connection was gone; the request can be sent on another.
+    Again(Leg),
+}
+
+impl Outgoing {
+    fn new(parts: request::Parts, body: Option<Incoming>, method: &Method) -> Self {
+        let empty = body.as_ref().is_none_or(Incoming::is_end_stream);
+        let spare = (method.is_idempotent() && empty).then(|| parts.clone());
+        let uplink = Arc::new(Uplink::default());
+        let body = RequestBody::new(body, Arc::clone(&uplink));
+        Self { request: Some(Request::from_parts(parts, body)), spare, uplink }
+    }
+
+    /// Makes a request that was lost ready to be sent again, once, if that is safe.
+    fn restore(&mut self) -> bool {
+        let Some(parts) = self.spare.take() else { return false };
+        let body = RequestBody::empty(Arc::clone(&self.uplink));
+        self.request = Some(Request::from_parts(parts, body));
+        true
+    }
+}
+
 /// Carries one call; every failure becomes an answer.
 pub(super) async fn call(client: &Client, request: Request<Incoming>) -> Response<CallBody> {
     let (parts, body) = request.into_parts();
@@ -55,14 +90,14 @@ pub(super) async fn call(client: &Client, request: Request<Incoming>) -> Respons
     let engine = match route {
         Ok(engine) => engine,
         Err(rejection) => {
-            dismiss(version, body);
+            dismiss(version, body).await;
             return call.reject(&rejection);
         }
     };
     match Box::pin(call.carry(engine, parts, &mut body)).await {
         Ok((response, leg)) => call.answer(response, leg),
         Err(rejection) => {
-            dismiss(version, body);
+            dismiss(version, body).await;
             call.reject(&rejection)
         }
     }
@@ -117,41 +152,48 @@ impl Call<'_> {
         };
         let mut admitting = Admitting::new(Arc::clone(&engine), self.deadline);
         let (mut permit, mut link) = self.reach(&mut admitting, &engine, version).await?;
-        // Taken only here: who is refused before may still be writing it.
-        let body = whole.take();
         let authority = permit.endpoint().address().as_str();
         forward::request(&mut parts, &self.head, self.client.peer, version, authority);
         self.pass_deadline(&mut parts);
-        let ended = body.as_ref().is_none_or(Incoming::is_end_stream);
-        let spare = (self.method.is_idempotent() && ended).then(|| parts.clone());
-        let uplink = Arc::new(Uplink::default());
-        let mut request = Request::from_parts(parts, RequestBody::new(body, Arc::clone(&uplink)));
-        for resend in 0.. {
-            let mut leg = Leg::begin(permit, Arc::clone(&uplink));
-            let reused = link.reused();
-            match self.in_time(link.send(request)).await? {
-                Attempt::Answered(response) => {
-                    leg.holds(link.hold());
-                    return understood(response).map(|response| (response, leg));
-                }
-                Attempt::NotSent(again) if resend < MOST_RESENDS => request = again,
-                Attempt::NotSent(_) => return Err(Rejection::ConnectFailed),
-                Attempt::Failed(error) => {
-                    // An idle connection that the engine closed just then; `spare` says that the
-                    // request may be sent twice.
-                    let stale = reused && resend == 0 && !error.is_parse();
-                    let Some(parts) = spare.as_ref().filter(|_| stale) else {
-                        return Err(self.failed(leg, &uplink, &error));
-                    };
-                    let body = RequestBody::empty(Arc::clone(&uplink));
-                    request = Request::from_parts(parts.clone(), body);
-                }
-            }
+        // Taken only here: who is refused before may still be writing it.
+        let mut outgoing = Outgoing::new(parts, whole.take(), &self.method);
+        for _ in 0..=MOST_RESENDS {
+            let leg = Leg::begin(permit, Arc::clone(&outgoing.uplink));
+            let leg = match self.exchange(link, leg, &mut outgoing).await? {
+                Exchanged::Answered(response, leg) => return Ok((response, leg)),
+                Exchanged::Again(leg) => leg,
+            };
             permit = leg.not_begun().ok_or(Rejection::ConnectFailed)?;
             let fresh = self.client.upstreams.link(&permit, version, true);
             link = self.in_time(fresh).await?.map_err(|_| Rejection::ConnectFailed)?;
         }
         Err(Rejection::ConnectFailed)
+    }
+
+    /// Sends the request on one connection.
+    async fn exchange(
+        &self,
+        mut link: Link,
+        mut leg: Leg,
+        outgoing: &mut Outgoing,
+    ) -> Result<Exchanged, Rejection> {
+        let reused = link.reused();
+        let Some(request) = outgoing.request.take() else { return Err(Rejection::ConnectFailed) };
+        match self.in_time(link.send(request)).await? {
+            Attempt::Answered(response) => {
+                leg.holds(link.hold());
+                // Nobody asked the engine to change the protocol.
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Err(Rejection::EngineProtocolError);
+                }
+                return Ok(Exchanged::Answered(response, leg));
+            }
+            Attempt::NotSent(request) => outgoing.request = Some(request),
+            // A connection that was idle, and that the engine closed just then.
+            Attempt::Failed(error) if reused && !error.is_parse() && outgoing.restore() => {}
+            Attempt::Failed(error) => return Err(self.failed(leg, &outgoing.uplink, &error)),
+        }
+        Ok(Exchanged::Again(leg))
     }
 
     /// A slot, and a connection to its endpoint. An endpoint that cannot be reached has seen nothing, so
@@ -254,14 +296,6 @@ fn find<'t>(
         }
         Found::NoRoute => Err(Rejection::NoRoute),
     }
-}
-
-/// Nobody asked the engine to change the protocol.
-fn understood(response: Response<Incoming>) -> Result<Response<Incoming>, Rejection> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Rejection::EngineProtocolError);
-    }
-    Ok(response)
 }
 
 fn unreachable(engine: &Engine, permit: &Permit, error: &DialError) {

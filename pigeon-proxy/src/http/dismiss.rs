@@ -1,4 +1,4 @@
-//! The rest of a request that nobody takes, because the gateway has answered already.
+//! The body of a request that the gateway answers itself.
 
 use std::time::Duration;
 
@@ -6,30 +6,20 @@ use http::Version;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
-/// As much as is on its way when a client did not wait for the answer.
-const MOST_BYTES: usize = 65_536;
-/// As long as it takes to come.
+/// Up to this announced length a body is read first.
+const SHORT: u64 = 65_536;
+/// As long as a short body may take to come.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Reads a little of it, for a moment. To drop it at once would end the HTTP/2 stream while the client
-/// still writes, and some (curl 7.88) take that for an error and never look at the answer. On HTTP/1.1
-/// hyper itself sees to it.
-pub(super) fn dismiss(version: Version, body: Option<Incoming>) {
-    let Some(mut body) = body.filter(|body| version == Version::HTTP_2 && !body.is_end_stream())
-    else {
+/// Reads a body that is short by its own `content-length`, before it is answered. An answer that ends an
+/// HTTP/2 stream while the client still writes is legal (RFC 9113, section 8.1), but curl 7.88 fails or
+/// hangs on it. gRPC clients announce no length and are answered at once; on HTTP/1.1 hyper sees to it.
+pub(super) async fn dismiss(version: Version, body: Option<Incoming>) {
+    let short = |body: &Incoming| body.size_hint().exact().is_some_and(|length| length <= SHORT);
+    let Some(mut body) = body.filter(|body| version == Version::HTTP_2 && short(body)) else {
         return;
     };
-    tokio::spawn(async move {
-        let mut left = MOST_BYTES;
-        let rest = async {
-            while let Some(Ok(frame)) = body.frame().await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
-                if left == 0 {
-                    break;
-                }
-            }
-        };
-        // Out of time is as good as out of bytes: the stream is reset with NO_ERROR then.
-        let _ = tokio::time::timeout(LONGEST, rest).await;
-    });
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Out of time: the stream is reset with NO_ERROR once it is answered.
+    let _ = tokio::time::timeout(LONGEST, rest).await;
 }

@@ -176,6 +176,22 @@ async fn a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers() {
 }
 
 #[tokio::test]
+async fn a_deadline_cancels_the_engines_call_while_the_client_still_sends() {
+    let demo = demo().await;
+    let route = "\n---\nkind: route\nname: r\nspec: {match: {}, engine: e, timeout: 300ms}\n";
+    let rig = Rig::start(&(strict(&[demo.address], 1, "") + route)).await;
+    let (send, audio) = upload();
+    let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
+    send.send(chunk(b"x")).await.unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+    let status = answers.message().await.unwrap_err();
+    assert_eq!((status.code(), reason(&status)), (Code::DeadlineExceeded, Some("deadline")));
+    demo.until(|s| s.cancelled == 1).await;
+    rig.until_free().await;
+    drop(send);
+}
+
+#[tokio::test]
 async fn the_routes_timeout_counts_when_it_is_shorter() {
     let demo = demo().await;
     let route = "\n---\nkind: route\nname: r\nspec: {match: {}, engine: e, timeout: 150ms}\n";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pigeon_proto::v1::{Usage, config_up};
 use tokio::net::TcpStream;
 
-use crate::fake_admin::{FakeAdmin, state};
+use crate::fake_admin::{FakeAdmin, LIMIT, state};
 use crate::held_engine::HeldEngine;
 use crate::proxy::{Home, Running, exchange, file, get};
 
@@ -64,7 +64,8 @@ async fn running_calls_end_and_new_ones_find_no_door() {
     assert_eq!(proxy.get("/readyz").await.0, 200);
     proxy.tell_to_stop();
     // The door closes; until then a connection is taken and closed again.
-    while TcpStream::connect(at).await.is_ok() {}
+    let closed = async { while TcpStream::connect(at).await.is_ok() {} };
+    tokio::time::timeout(LIMIT, closed).await.expect("it closes");
     let (code, body) = proxy.get("/readyz").await;
     assert_eq!(code, 503);
     assert!(body.contains(r#""reason":"draining""#), "{body}");

@@ -150,3 +150,22 @@ async fn a_listener_that_cannot_listen_is_shown_and_tried_again() {
     assert_eq!(serving.listen.values().next().map(|a| a.port()), Some(port));
     proxy.stop().await;
 }
+
+#[tokio::test]
+async fn listeners_led_to_one_address_are_refused_but_for_the_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pigeon.yaml");
+    let listener = |name: &str, port: u16| {
+        format!("---\nkind: listener\nname: {name}\nspec: {{address: '127.0.0.1:{port}'}}\n")
+    };
+    save(&path, &(listener("a", 8081) + &listener("b", 8082)));
+    let mut config = file(&path);
+    let one = crate::proxy::nowhere();
+    config.binds = ["a", "b"].map(|n| (n.parse().expect("a name"), one)).into();
+    let proxy = Running::start(config).await;
+    let serving = proxy.serving(|_| true).await;
+    let refused: Vec<_> = serving.rejected.iter().map(|r| (r.name.as_str(), &*r.code)).collect();
+    assert_eq!(refused, [("b", "PGN-P301")], "{serving:?}");
+    assert_eq!(serving.effective, 0);
+    proxy.stop().await;
+}

@@ -9,7 +9,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Streaming};
 
-use super::{End, Stream, Then, uplink};
+use super::backoff::Then;
+use super::{End, Stream, uplink};
 use crate::config::{clip, token};
 
 /// Largest single message taken; chunks are at most 256 KiB, but one delta may carry a large apply.
