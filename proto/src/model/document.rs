@@ -143,7 +143,7 @@ fn documents(text: &str) -> Result<Vec<Value>, Errors> {
             return Err(malformed(format!("line {}: {message}", line + 1)));
         }
         serde_saphyr::from_multiple_with_options(text, yaml_options())
-            .map_err(|e| malformed(format!("not YAML: {e}")))?
+            .map_err(|e| malformed(not_yaml(&e)))?
     };
     let mut values = Vec::new();
     for value in parsed {
@@ -159,6 +159,17 @@ fn documents(text: &str) -> Result<Vec<Value>, Errors> {
         }
     }
     Ok(values)
+}
+
+fn not_yaml(error: &serde_saphyr::Error) -> String {
+    let said = error.to_string();
+    // The reader wraps this kind of error in others, so its words are all there is to know it by.
+    if said.contains("budget breached") || said.contains("limit exceeded") {
+        return "not YAML that can be read: it nests too deep, or its anchors unfold to too much; \
+                write it flat, or in several files"
+            .into();
+    }
+    format!("not YAML: {said}")
 }
 
 /// Room for a whole configuration of 100,000 objects in one text, which the reader's own limits are not;
@@ -231,6 +242,17 @@ mod tests {
         let e = parse("kind: [engine\nname: a\n").expect_err("not YAML");
         assert!(e.0[0].message.starts_with("not YAML: "), "{e}");
         assert_eq!(e.0[0].message.lines().count(), 1, "{e}");
+    }
+
+    #[test]
+    fn anchors_that_unfold_to_millions_are_refused() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for i in 1..9 {
+            let ten = vec![format!("*a{}", i - 1); 10].join(", ");
+            text += &format!("a{i}: &a{i} [{ten}]\n");
+        }
+        let e = parse(&text).expect_err("a bomb");
+        assert!(e.0[0].message.contains("unfold"), "{e}");
     }
 
     #[test]
