@@ -20,10 +20,10 @@ use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 
 /// At most one publication in this time; see docs/decisions/0001-leading-edge-publish.md.
-const GAP: Duration = Duration::from_millis(50);
+const GAP: Duration = Duration::from_millis(20);
 
 /// Publishes until told to stop. A change after a quiet time goes out at once; those that follow within
-/// 50 ms go out together at the end of it.
+/// 20 ms go out together at the end of it.
 pub async fn run(ring: Arc<Ring>, catalog: Catalog, metrics: Metrics, stop: CancellationToken) {
     let mut changed = catalog.changed();
     let mut earliest = Instant::now();
