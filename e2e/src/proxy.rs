@@ -1,0 +1,111 @@
+//! A running `pigeon-proxy`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+use crate::http;
+use crate::{Admin, Process, ports, programs, until};
+
+/// A proxy with its own state directory and ports, which stay the same when it is started again.
+#[derive(Debug)]
+pub struct Proxy {
+    name: String,
+    arguments: Vec<String>,
+    address: SocketAddr,
+    status: SocketAddr,
+    /// The process that runs now, or ran last.
+    pub process: Process,
+}
+
+impl Proxy {
+    /// Starts one that takes its configuration from `admin`, and waits until it is ready.
+    pub fn start(name: &str, admin: &Admin, dir: &Path) -> Self {
+        let admin_url = format!("http://{}", admin.stream_address());
+        let token = admin.proxy_token_file();
+        let arguments = [
+            ("--admin", admin_url),
+            ("--token-file", shown(&token)),
+            ("--state-dir", shown(&dir.join(name))),
+        ];
+        Self::spawn(name, &arguments)
+    }
+
+    /// Starts one that takes its configuration from a file.
+    pub fn from_file(name: &str, config: &Path) -> Self {
+        Self::spawn(name, &[("--config", shown(config))])
+    }
+
+    fn spawn(name: &str, source: &[(&str, String)]) -> Self {
+        let [address, status] = [ports::free(), ports::free()]
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let own = [
+            ("--name", name.to_owned()),
+            ("--bind", format!("default={address}")),
+            ("--status-listen", status.to_string()),
+            // Two workers: enough to find what goes wrong between them.
+            ("--workers", "2".to_owned()),
+        ];
+        let pairs = source.iter().chain(&own);
+        let arguments: Vec<String> =
+            pairs.flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect();
+        let process = run(name, &arguments);
+        let mut proxy = Self { name: name.to_owned(), arguments, address, status, process };
+        proxy.ready();
+        proxy
+    }
+
+    /// Starts it again after it was killed or ended, and waits until it is ready.
+    pub fn start_again(&mut self) {
+        assert!(self.process.exited().is_some(), "{} still runs", self.name);
+        self.process = run(&self.name, &self.arguments);
+        self.ready();
+    }
+
+    fn ready(&mut self) {
+        let what = format!("{} is ready", self.name);
+        until(&what, || {
+            if let Some(status) = self.process.exited() {
+                panic!("{} ended: {status}\n{}", self.name, self.process.stderr());
+            }
+            match http::get(self.status, "/readyz") {
+                Ok(reply) if reply.status == 200 => Ok(()),
+                Ok(reply) => Err(format!("{} {}", reply.status, reply.text())),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its listener `default` takes calls.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its status port listens.
+    pub fn status_address(&self) -> SocketAddr {
+        self.status
+    }
+
+    /// The text of `/metrics`.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn metrics(&self) -> String {
+        http::get(self.status, "/metrics").expect("the status port answers").text()
+    }
+}
+
+fn run(name: &str, arguments: &[String]) -> Process {
+    let mut command = Command::new(programs::path("pigeon-proxy"));
+    command.args(arguments);
+    Process::start(name, command)
+}
+
+fn shown(path: &Path) -> String {
+    path.to_str().expect("temporary paths are text").to_owned()
+}

@@ -1,0 +1,29 @@
+//! The scenarios: real programs, one file per story.
+//!
+//! `cargo test -p pigeon-e2e --test scenarios crash` runs one. Every test starts its own programs on its
+//! own ports, so they run beside each other.
+
+// Helpers of tests may panic like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
+mod admin_away;
+mod attacks;
+mod bad_config;
+mod bad_input;
+mod browser;
+mod cli;
+mod crash;
+mod curl;
+mod dev;
+mod drain;
+mod engine_killed;
+mod examples;
+mod frames;
+mod kinds;
+mod latency;
+mod limits;
+mod live;
+mod route_added;
+mod saturation;
+mod seeing;
+mod streams;
