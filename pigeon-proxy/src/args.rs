@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{ArgGroup, CommandFactory as _, Parser, ValueEnum};
 use pigeon_proto::model::Name;
 
 use crate::app::{self, AdminConfig, SourceConfig};
@@ -19,10 +19,10 @@ use crate::record::AccessLog;
 /// Without one:    pigeon-proxy --config pigeon.yaml
 #[derive(Debug, Parser)]
 #[command(name = "pigeon-proxy", version, verbatim_doc_comment)]
+#[command(group = ArgGroup::new("source").required(true).args(["admin", "config"]))]
 pub struct Args {
     /// Take the configuration from this admin's stream port, such as http://127.0.0.1:9801
-    #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
-    #[arg(requires_all = ["token_file", "state_dir"])]
+    #[arg(long, value_name = "URL", requires_all = ["token_file", "state_dir"])]
     pub admin: Option<AdminAddress>,
 
     /// Take the configuration from this YAML or JSON file, and again whenever it is saved

@@ -81,14 +81,22 @@ impl Listeners {
             self.close(&name);
             self.gateway.metrics().forget_listener(&name);
         }
-        let results = snapshot.listeners().map(|(name, spec)| (name, self.ensure(name, spec)));
-        let results: Vec<_> = results.collect();
-        results
-            .into_iter()
-            .filter_map(|(name, result)| {
-                result.err().map(|message| ListenError { name: name.clone(), message })
-            })
-            .collect()
+        let targets: BTreeMap<Name, SocketAddr> = snapshot
+            .listeners()
+            .map(|(name, spec)| (name.clone(), self.target(name, spec)))
+            .collect();
+        let mut errors = Vec::new();
+        for (name, spec) in snapshot.listeners() {
+            if let Err(message) = self.ensure(name, spec, &targets) {
+                errors.push(ListenError { name: name.clone(), message });
+            }
+        }
+        errors
+    }
+
+    /// Where a listener should listen on this proxy.
+    fn target(&self, name: &Name, spec: &model::Listener) -> SocketAddr {
+        self.binds.get(name).copied().unwrap_or(spec.address.0)
     }
 
     /// Where each open listener really listens.
@@ -117,17 +125,30 @@ impl Listeners {
         let _ = tokio::task::spawn_blocking(move || workers.stop()).await;
     }
 
-    /// Has the listener open as `spec` says.
-    fn ensure(&mut self, name: &Name, spec: &model::Listener) -> Result<(), String> {
-        let wanted = self.binds.get(name).copied().unwrap_or(spec.address.0);
+    /// Has the listener open as `spec` says. `targets` = where each listener should be.
+    fn ensure(
+        &mut self,
+        name: &Name,
+        spec: &model::Listener,
+        targets: &BTreeMap<Name, SocketAddr>,
+    ) -> Result<(), String> {
+        let wanted = self.target(name, spec);
         if let Some(open) = self.open.get(name)
             && open.address == wanted
         {
             open.settings.store(Arc::new(spec.clone()));
             return Ok(());
         }
-        let ours = self.open.values().any(|open| open.address == wanted);
-        let sockets = socket::open(wanted, self.workers.iter().count(), ours)?;
+        let holder =
+            self.open.iter().find(|(_, open)| open.address == wanted).map(|(name, _)| name);
+        if let Some(other) = holder.filter(|other| targets.get(other) == Some(&wanted)) {
+            // Possible by `--bind` only; both would accept, each some of the connections.
+            return Err(format!(
+                "{wanted} is also the address of listener \"{other}\" on this proxy; \
+                 give one of them another with --bind"
+            ));
+        }
+        let sockets = socket::open(wanted, self.workers.iter().count(), holder.is_some())?;
         self.close(name);
         if let Some(bind) = self.binds.get_mut(name) {
             *bind = sockets.address;

@@ -4,8 +4,6 @@
 mod keep;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,7 +21,7 @@ use keep::Keep;
 
 use super::{Received, Rejected, Serving, Source, Timings};
 use crate::gateway::Gateway;
-use crate::listen::{ListenError, Listeners};
+use crate::listen::Listeners;
 use crate::metrics::config::ConfigMetrics;
 
 /// Owns the listeners and whatever serves.
@@ -125,9 +123,8 @@ impl Server {
 
     /// Opens, moves and closes listeners; what does not work is tried again later.
     fn listen(&mut self) {
-        let mut errors = self.listeners.reconcile(&self.wanted);
+        let errors = self.listeners.reconcile(&self.wanted);
         let bound = self.listeners.bound();
-        errors.extend(shared(&bound));
         self.open.retain(|name, _| bound.contains_key(name));
         let failed = |name: &Name| errors.iter().any(|e| e.name == *name);
         for (key, version) in &self.wanted.objects {
@@ -241,26 +238,6 @@ impl Server {
     }
 }
 
-/// Listeners that were led to one address by `--bind`, but for the first: calls would come in on either.
-fn shared(bound: &BTreeMap<Name, SocketAddr>) -> Vec<ListenError> {
-    let mut first: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
-    let mut errors = Vec::new();
-    for (name, address) in bound {
-        match first.entry(*address) {
-            Entry::Vacant(free) => _ = free.insert(name),
-            Entry::Occupied(taken) => {
-                let message = format!(
-                    "{address} is also the address of listener \"{}\" on this proxy; \
-                     give one of them another with --bind",
-                    taken.get()
-                );
-                errors.push(ListenError { name: name.clone(), message });
-            }
-        }
-    }
-    errors
-}
-
 /// The name of the listener that exists from the first start.
 pub fn standard_name() -> Name {
     // A constant that is a name.
@@ -278,21 +255,5 @@ async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listeners_led_to_one_address_are_named() {
-        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let name = |n: &str| n.parse::<Name>().expect("a name");
-        let bound = [("a", 1), ("b", 2), ("c", 1)].map(|(n, port)| (name(n), at(port)));
-        let errors = shared(&bound.into());
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        assert_eq!(errors[0].name.as_str(), "c");
-        assert!(errors[0].message.contains("listener \"a\""), "{errors:?}");
     }
 }

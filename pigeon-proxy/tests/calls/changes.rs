@@ -181,6 +181,10 @@ async fn listeners_follow_the_configuration() {
     let other = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     assert_eq!(listeners.reconcile(&with(other.local_addr().unwrap())).len(), 1);
     assert_eq!(listeners.bound()[&"second".parse().unwrap()], taken_address);
+    // Nor to where another of this proxy is: both would accept.
+    let errors = listeners.reconcile(&with(rig.address));
+    assert!(errors[0].message.contains("listener \"default\""), "{errors:?}");
+    assert_eq!(listeners.bound()[&"second".parse().unwrap()], taken_address);
     // The first keeps the port that port 0 led to.
     assert_eq!(listeners.bound()[&"default".parse().unwrap()], rig.address);
     assert_eq!(listeners.reconcile(&snapshot(&base)), []);
