@@ -9,6 +9,7 @@ pub mod args;
 pub mod config;
 pub mod engine;
 pub mod gateway;
+pub mod h2;
 pub mod http;
 pub mod listen;
 pub mod metrics;

@@ -1,0 +1,1 @@
+//! Flow-control windows (RFC 9113 section 5.2).
