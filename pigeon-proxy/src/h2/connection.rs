@@ -389,7 +389,8 @@ impl Connection {
         &mut self.output
     }
 
-    /// Gives memory back that an idle connection does not need: call it when no stream has been open for a while.
+    /// Gives memory back that an idle connection does not need. Call it when no stream has been open for longer
+    /// than a round trip: what comes late for a stream that was reset is not expected any more.
     pub fn trim(&mut self) {
         self.let_leave();
         self.streams.trim();

@@ -70,6 +70,12 @@ impl Stream {
         self.seen & bits != 0
     }
 
+    /// Whether we may send DATA: between our head and our end.
+    #[inline]
+    pub fn sends(&self) -> bool {
+        self.seen & (seen::HEAD_SENT | seen::SEND_ENDED) == seen::HEAD_SENT
+    }
+
     /// Whether both sides have ended.
     #[inline]
     pub fn is_ended(&self) -> bool {

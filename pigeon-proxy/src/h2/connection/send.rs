@@ -54,12 +54,12 @@ impl Connection {
     }
 
     /// Queues as much of `bytes` as the windows and `room` bytes of output (frame headers included) allow, with
-    /// END_STREAM when all is taken and `end`. Returns how much was taken: nothing if the stream is gone. An `end`
-    /// without bytes is always taken. If it is less than all for want of window, a `Writable` or `WritableAll`
+    /// END_STREAM when all is taken and `end`. Returns how much was taken: nothing if the stream is gone or
+    /// its head is not sent. An `end` without bytes is always taken. If it is less than all for want of window, a `Writable` or `WritableAll`
     /// tells when to go on.
     #[inline]
     pub fn send_data(&mut self, key: Key, bytes: &[u8], end: bool, room: usize) -> usize {
-        let Some(stream) = self.streams.get_mut(key).filter(|s| !s.has(seen::SEND_ENDED)) else {
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.sends()) else {
             return 0;
         };
         let window = stream.send.available().min(self.send.available());
@@ -97,13 +97,11 @@ impl Connection {
         taken
     }
 
-    /// How many bytes of a body the windows allow now.
+    /// How many bytes of a body the windows allow now: none before the head is sent.
     #[inline]
     pub fn can_send(&self, key: Key) -> usize {
         match self.streams.get(key) {
-            Some(stream) if !stream.has(seen::SEND_ENDED) => {
-                stream.send.available().min(self.send.available())
-            }
+            Some(stream) if stream.sends() => stream.send.available().min(self.send.available()),
             _ => 0,
         }
     }
