@@ -10,6 +10,8 @@ mod support;
 mod flow;
 #[path = "h2/guards.rs"]
 mod guards;
+#[path = "h2/interop.rs"]
+mod interop;
 #[path = "h2/memory.rs"]
 mod memory;
 #[path = "h2/rules.rs"]

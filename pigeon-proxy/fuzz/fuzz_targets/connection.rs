@@ -94,7 +94,7 @@ impl End {
             3..=5 => {
                 let Some(key) = self.key(argument) else { return };
                 let offset = self.sent.entry(key.id()).or_default();
-                let count = usize::from(argument) * [1, 10, 80][usize::from(operation - 3)];
+                let count = usize::from(argument) * [1, 4, 20][usize::from(operation - 3)];
                 let body: Vec<u8> =
                     (0..count as u64).map(|i| pattern(key.id(), *offset + i)).collect();
                 let could = self.connection.can_send(key);
