@@ -25,7 +25,7 @@ pub enum DecodeError {
 /// Allocates when the first field comes that is to be kept.
 #[derive(Debug)]
 pub struct Decoder {
-    table: Table,
+    pub(super) table: Table,
     max_table_size: u32,
 }
 
@@ -186,6 +186,3 @@ fn string(input: &mut &[u8], text: &mut Vec<u8>) -> Result<(), DecodeError> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

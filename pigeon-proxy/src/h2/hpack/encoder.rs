@@ -1,6 +1,6 @@
 //! Fields to header blocks (RFC 7541 section 6).
 
-use super::index::{By, Index, hash};
+use super::index::{By, Index, hash, join, same};
 use super::table::Table;
 use super::{DEFAULT_TABLE_SIZE, FIELD_OVERHEAD, Indexing, integer, static_table};
 
@@ -9,7 +9,7 @@ use super::{DEFAULT_TABLE_SIZE, FIELD_OVERHEAD, Indexing, integer, static_table}
 /// Allocates when the first field is kept. It never codes strings in Huffman code.
 #[derive(Debug)]
 pub struct Encoder {
-    table: Table,
+    pub(super) table: Table,
     index: Index,
     /// The smallest size since the last block, if the size was changed since.
     pending: Option<usize>,
@@ -66,20 +66,15 @@ impl Encoder {
     /// field had them in his.
     pub fn field(&mut self, name: &[u8], value: &[u8], indexing: Indexing, out: &mut Vec<u8>) {
         debug_assert!(self.pending.is_none(), "a field before its block was begun");
-        let name_hash = hash(0, name);
-        let static_name = static_table::find_name(name_hash, name);
+        let name_hash = hash(name);
         if indexing == Indexing::Never {
-            let name_index = self.name_index(static_name, name_hash, name);
-            return literal(out, 0x10, 4, name_index, name, value);
+            return literal(out, 0x10, 4, self.name_index(name_hash, name), name, value);
         }
-        if let Some(index) = static_name.and_then(|first| static_table::find_value(first, value)) {
-            return integer::write(out, 0x80, 7, index);
-        }
-        let field_hash = hash(name_hash, value);
+        let field_hash = join(name_hash, hash(value));
         if let Some(index) = self.field_index(field_hash, name, value) {
             return integer::write(out, 0x80, 7, index);
         }
-        let name_index = self.name_index(static_name, name_hash, name);
+        let name_index = self.name_index(name_hash, name);
         if indexing == Indexing::Plain || !self.is_worth_keeping(name, value) {
             return literal(out, 0x00, 4, name_index, name, value);
         }
@@ -89,24 +84,29 @@ impl Encoder {
         self.index.truncate(self.table.len());
     }
 
-    /// The index of a field that is in the dynamic table.
+    /// The index of a field that is in the static or the dynamic table.
     #[inline]
     fn field_index(&self, hash: u64, name: &[u8], value: &[u8]) -> Option<usize> {
-        let same = |place| {
+        if let Some(index) = static_table::find(hash, name, value) {
+            return Some(index);
+        }
+        let is_it = |place| {
             self.table.get(place).is_some_and(|(field, name_len)| {
-                field[..name_len] == *name && field[name_len..] == *value
+                same(&field[..name_len], name) && same(&field[name_len..], value)
             })
         };
-        self.index.find(By::Field, hash, same).map(|place| static_table::LEN + 1 + place)
+        self.index.find(By::Field, hash, is_it).map(|place| static_table::LEN + 1 + place)
     }
 
     /// The index of a field of that name, in the static table if there is one; 0 for none.
-    fn name_index(&self, static_name: Option<usize>, hash: u64, name: &[u8]) -> usize {
-        let same = |place| {
-            self.table.get(place).is_some_and(|(field, name_len)| field[..name_len] == *name)
+    fn name_index(&self, hash: u64, name: &[u8]) -> usize {
+        if let Some(index) = static_table::find_name(hash, name) {
+            return index;
+        }
+        let is_it = |place| {
+            self.table.get(place).is_some_and(|(field, name_len)| same(&field[..name_len], name))
         };
-        let dynamic_name = || Some(static_table::LEN + 1 + self.index.find(By::Name, hash, same)?);
-        static_name.or_else(dynamic_name).unwrap_or(0)
+        self.index.find(By::Name, hash, is_it).map_or(0, |place| static_table::LEN + 1 + place)
     }
 
     /// Whether a field takes at most half of the table: a larger one costs more in what it evicts.

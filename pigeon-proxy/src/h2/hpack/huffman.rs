@@ -30,12 +30,20 @@ pub(super) const LENGTHS: [u8; EOS + 1] = [
     30,
 ];
 
-/// Codes up to this length are found with one look-up: all of those that text is made of.
-const SHORT: u32 = 8;
+/// As many bits as one look-up takes: two codes of most of what text is made of.
+const STEP: u32 = 12;
 const LONGEST: u32 = 30;
 
-/// Length (high byte) and symbol (low byte) by the next [`SHORT`] bits; 0 for longer codes.
-static SHORT_CODES: [u16; 1 << SHORT] = short_codes();
+/// What the next [`STEP`] bits begin with: one or two whole codes, or none if the first is longer.
+#[derive(Clone, Copy)]
+struct Step {
+    symbols: [u8; 2],
+    count: u8,
+    /// Bits of all `count` codes.
+    length: u8,
+}
+
+static STEPS: [Step; 1 << STEP] = steps();
 /// Codes of a length are below this, moved to the left end of 32 bits.
 static LIMITS: [u32; LONGEST as usize + 1] = limits();
 /// By length, what to add to a code to have its place in [`ORDER`].
@@ -49,28 +57,31 @@ static ORDER: [u8; EOS] = order();
 pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
     let start = out.len();
     // No code is shorter than five bits.
-    out.resize(start + coded.len() * 8 / 5, 0);
+    out.resize(start + coded.len() * 8 / 5 + 1, 0);
     let written = decode_into(coded, &mut out[start..]);
     out.truncate(start + *written.as_ref().unwrap_or(&0));
     written.map(|_| ())
 }
 
+/// Writes to `text`, which has room for one byte more than `coded` can hold; returns how many.
 fn decode_into(mut coded: &[u8], text: &mut [u8]) -> Result<usize, DecodeError> {
     // `bits` holds the next `len` bits at its left end.
     let (mut bits, mut len, mut at) = (0_u64, 0_u32, 0);
     loop {
         refill(&mut coded, &mut bits, &mut len);
-        loop {
-            let [length, mut symbol] = SHORT_CODES[(bits >> (64 - SHORT)) as usize].to_be_bytes();
-            let mut length = u32::from(length);
-            if length == 0 && len >= SHORT {
-                (length, symbol) = long_code((bits >> 32) as u32)?;
+        while len >= STEP {
+            let step = STEPS[(bits >> (64 - STEP)) as usize];
+            let mut length = u32::from(step.length);
+            // Each code read takes five bits at least, so with twelve left two bytes have room.
+            text[at..at + 2].copy_from_slice(&step.symbols);
+            at += usize::from(step.count);
+            if step.count == 0 {
+                (length, text[at]) = long_code((bits >> 32) as u32)?;
+                if length > len {
+                    break;
+                }
+                at += 1;
             }
-            if length > len || length == 0 {
-                break;
-            }
-            text[at] = symbol;
-            at += 1;
             bits <<= length;
             len -= length;
         }
@@ -78,7 +89,29 @@ fn decode_into(mut coded: &[u8], text: &mut [u8]) -> Result<usize, DecodeError> 
             break;
         }
     }
-    if len >= 8 || bits >> 56 != 0xff00 >> len & 0xff {
+    finish(bits, len, text, at)
+}
+
+/// Reads the codes of the last bits, fewer than [`STEP`] if they are valid, and the padding.
+fn finish(
+    mut bits: u64,
+    mut len: u32,
+    text: &mut [u8],
+    mut at: usize,
+) -> Result<usize, DecodeError> {
+    loop {
+        let Step { symbols: [symbol, _], count, .. } = STEPS[(bits >> (64 - STEP)) as usize];
+        let length = u32::from(LENGTHS[usize::from(symbol)]);
+        if count == 0 || length > len {
+            break;
+        }
+        text[at] = symbol;
+        at += 1;
+        bits <<= length;
+        len -= length;
+    }
+    // Nothing is set right of the last bit.
+    if len >= 8 || bits != !(u64::MAX >> len) {
         return Err(DecodeError::Malformed("padding of a Huffman string is not up to seven ones"));
     }
     Ok(at)
@@ -104,10 +137,10 @@ fn refill(coded: &mut &[u8], bits: &mut u64, len: &mut u32) {
     }
 }
 
-/// Length and symbol of the code longer than [`SHORT`] that `bits` begin with.
+/// Length and symbol of the code longer than [`STEP`] that `bits` begin with.
 #[cold]
 fn long_code(bits: u32) -> Result<(u32, u8), DecodeError> {
-    for length in SHORT + 1..=LONGEST {
+    for length in STEP + 1..=LONGEST {
         if bits < LIMITS[length as usize] {
             let place = (bits >> (32 - length)).wrapping_add(OFFSETS[length as usize]);
             return Ok((length, ORDER[place as usize]));
@@ -175,23 +208,28 @@ const fn order() -> [u8; EOS] {
     order
 }
 
-const fn short_codes() -> [u16; 1 << SHORT] {
-    let codes = codes();
-    let mut table = [0; 1 << SHORT];
-    let mut symbol = 0;
-    while symbol < EOS {
-        let length = LENGTHS[symbol] as u32;
-        if length <= SHORT {
-            let first = (codes[symbol] << (SHORT - length)) as usize;
-            let mut n = first;
-            while n < first + (1 << (SHORT - length)) {
-                table[n] = (length as u16) << 8 | symbol as u16;
-                n += 1;
+const fn steps() -> [Step; 1 << STEP] {
+    let (limits, offsets, order) = (limits(), offsets(), order());
+    let mut steps = [Step { symbols: [0; 2], count: 0, length: 0 }; 1 << STEP];
+    let mut bits = 0;
+    while bits < steps.len() as u32 {
+        let step = &mut steps[bits as usize];
+        let mut length = 5;
+        while step.count < 2 && step.length as u32 + length <= STEP {
+            let left = bits << (32 - STEP + step.length as u32);
+            if left < limits[length as usize] {
+                let place = (left >> (32 - length)).wrapping_add(offsets[length as usize]);
+                step.symbols[step.count as usize] = order[place as usize];
+                step.count += 1;
+                step.length += length as u8;
+                length = 5;
+            } else {
+                length += 1;
             }
         }
-        symbol += 1;
+        bits += 1;
     }
-    table
+    steps
 }
 
 /// The code of each byte and of EOS, in the low bits.
@@ -207,3 +245,6 @@ pub(super) const fn codes() -> [u32; EOS + 1] {
     }
     codes
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,6 +1,6 @@
 //! The static table (RFC 7541 appendix A) and how to find a field in it.
 
-use super::index::hash;
+use super::index::{hash, join, same};
 /// Index 1 is the first. Fields of the same name stand together.
 const FIELDS: [(&str, &str); 61] = [
     (":authority", ""),
@@ -67,22 +67,25 @@ const FIELDS: [(&str, &str); 61] = [
 ];
 /// How many fields there are; the first index of the dynamic table is one more.
 pub(super) const LEN: usize = FIELDS.len();
-/// Where a field lies in [`TEXT`].
+/// Where a field starts in [`TEXT`], where its value starts, and where it ends.
 #[derive(Clone, Copy)]
 struct Place {
     start: u16,
     name_end: u16,
     end: u16,
-    /// How many fields have this name, this one and later ones.
-    alike: u16,
 }
+
 /// All names and values without gaps, so that a field is one copy.
 static TEXT: [u8; PLACES[LEN - 1].end as usize] = text();
 const PLACES: [Place; LEN] = places();
-/// About a fifth is taken, so that a name which is not in the table mostly meets a free slot.
-const SLOTS: usize = 256;
-/// The first index of each name, by hash with linear probing; 0 is a free slot.
-static NAMES: [u8; SLOTS] = names();
+
+/// About an eighth is taken, so that what is not in the table mostly meets a free slot.
+const SLOTS: usize = 512;
+/// The first index of each name by its hash, with linear probing; 0 is a free slot.
+static NAMES: [u8; SLOTS] = slots(false);
+/// The index of each field by its hash, in the same way.
+static WHOLE: [u8; SLOTS] = slots(true);
+
 /// Name and value of the field of an index from 1 to [`LEN`] as one text, and where in it the value
 /// begins.
 #[inline]
@@ -91,46 +94,47 @@ pub(super) fn get(index: usize) -> Option<(&'static [u8], usize)> {
     let text = &TEXT[usize::from(place.start)..usize::from(place.end)];
     Some((text, usize::from(place.name_end - place.start)))
 }
+
+/// The index of a whole field; `field_hash` is the [`join`] of their hashes.
+#[inline]
+pub(super) fn find(field_hash: u64, name: &[u8], value: &[u8]) -> Option<usize> {
+    probe(&WHOLE, field_hash, |text, name_len| {
+        same(&text[..name_len], name) && same(&text[name_len..], value)
+    })
+}
+
 /// The first index of `name`, whose [`hash`] is given.
 #[inline]
 pub(super) fn find_name(name_hash: u64, name: &[u8]) -> Option<usize> {
-    let mut slot = name_hash as usize % SLOTS;
+    probe(&NAMES, name_hash, |text, name_len| same(&text[..name_len], name))
+}
+
+#[inline]
+fn probe(slots: &[u8; SLOTS], hash: u64, is_it: impl Fn(&[u8], usize) -> bool) -> Option<usize> {
+    let mut slot = hash as usize % SLOTS;
     loop {
-        let index = usize::from(NAMES[slot]);
+        let index = usize::from(slots[slot]);
         let (text, name_len) = get(index)?;
-        if text[..name_len] == *name {
+        if is_it(text, name_len) {
             return Some(index);
         }
         slot = (slot + 1) % SLOTS;
     }
 }
-/// The index of the field with this value, among those whose name has the index `first`.
-#[inline]
-pub(super) fn find_value(first: usize, value: &[u8]) -> Option<usize> {
-    let alike = usize::from(PLACES.get(first.wrapping_sub(1))?.alike);
-    (first..first + alike)
-        .find(|&index| get(index).is_some_and(|(text, name_len)| text[name_len..] == *value))
-}
+
 const fn places() -> [Place; LEN] {
-    let mut places = [Place { start: 0, name_end: 0, end: 0, alike: 1 }; LEN];
+    let mut places = [Place { start: 0, name_end: 0, end: 0 }; LEN];
     let (mut n, mut end) = (0, 0);
     while n < LEN {
         let (name, value) = FIELDS[n];
         let name_end = end + name.len() as u16;
-        places[n].start = end;
-        places[n].name_end = name_end;
-        end = name_end + value.len() as u16;
-        places[n].end = end;
+        places[n] = Place { start: end, name_end, end: name_end + value.len() as u16 };
+        end = places[n].end;
         n += 1;
-    }
-    while n > 1 {
-        n -= 1;
-        if same(FIELDS[n - 1].0, FIELDS[n].0) {
-            places[n - 1].alike = places[n].alike + 1;
-        }
     }
     places
 }
+
 const fn text() -> [u8; PLACES[LEN - 1].end as usize] {
     let mut text = [0; PLACES[LEN - 1].end as usize];
     let mut n = 0;
@@ -142,22 +146,27 @@ const fn text() -> [u8; PLACES[LEN - 1].end as usize] {
     }
     text
 }
-const fn names() -> [u8; SLOTS] {
-    let mut names = [0; SLOTS];
+/// Every field by name and value if `whole`, else the first of each name by its name.
+const fn slots(whole: bool) -> [u8; SLOTS] {
+    let mut slots = [0; SLOTS];
     let mut n = 0;
     while n < LEN {
-        if n == 0 || !same(FIELDS[n - 1].0, FIELDS[n].0) {
-            let mut slot = hash(0, FIELDS[n].0.as_bytes()) as usize % SLOTS;
-            while names[slot] != 0 {
+        let (name, value) = FIELDS[n];
+        if whole || n == 0 || !same_text(FIELDS[n - 1].0, name) {
+            let name_hash = hash(name.as_bytes());
+            let key = if whole { join(name_hash, hash(value.as_bytes())) } else { name_hash };
+            let mut slot = key as usize % SLOTS;
+            while slots[slot] != 0 {
                 slot = (slot + 1) % SLOTS;
             }
-            names[slot] = n as u8 + 1;
+            slots[slot] = n as u8 + 1;
         }
         n += 1;
     }
-    names
+    slots
 }
-const fn same(one: &str, other: &str) -> bool {
+
+const fn same_text(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     if one.len() != other.len() {
         return false;

@@ -98,6 +98,12 @@ impl Table {
         }
     }
 
+    /// Bytes and entries there is memory for.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        self.text.capacity() + self.entries.capacity()
+    }
+
     fn evict_to(&mut self, size: usize) {
         while self.size > size {
             let Some(oldest) = self.entries.pop_back() else { break };
