@@ -16,5 +16,7 @@ mod interop;
 mod memory;
 #[path = "h2/rules.rs"]
 mod rules;
+#[path = "h2/simulation.rs"]
+mod simulation;
 #[path = "h2/streams.rs"]
 mod streams;

@@ -228,7 +228,8 @@ fuzz_target!(|data: &[u8]| {
             client.connection.trim();
             server.connection.trim();
         }
-        assert!(client.connection.streams() <= 100 && server.connection.streams() <= 8);
+        // A client may have as many as the server, or the attacker in its place, allows.
+        assert!(server.connection.streams() <= 8, "as many as it allows");
     }
     check_frames(&mut client);
     check_frames(&mut server);
