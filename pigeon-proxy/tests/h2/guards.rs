@@ -42,7 +42,7 @@ fn rapid_reset() {
     assert_eq!(repeat(&mut server(&config(Role::Server)), 5000, 11, attack), None);
     // A client that gives up one of two requests, at any rate.
     let honest = |server: &mut Connection, i: u32| {
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             return attack(server, i);
         }
         let stream = opened(server, id(i), true);

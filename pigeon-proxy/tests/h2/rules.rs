@@ -184,9 +184,6 @@ fn header_blocks() {
     let more = |id, end, block: &[u8]| {
         raw(kind::CONTINUATION, if end { flag::END_HEADERS } else { 0 }, id, block)
     };
-    let flagged = |flags: u8, payload: &[u8]| {
-        raw(kind::HEADERS, flags | flag::END_STREAM | flag::END_HEADERS, 1, payload)
-    };
     check(vec![
         (
             "a second method in the second frame",
@@ -243,6 +240,15 @@ fn header_blocks() {
             join(&[open(1), data(1, false, b"x"), more(1, true, GET)]),
             Ends(PROTOCOL_ERROR),
         ),
+    ]);
+}
+
+#[test]
+fn headers_padded_and_with_priority() {
+    let flagged = |flags: u8, payload: &[u8]| {
+        raw(kind::HEADERS, flags | flag::END_STREAM | flag::END_HEADERS, 1, payload)
+    };
+    check(vec![
         ("padding", flagged(flag::PADDED, &[&[2], GET, &[0, 0]].concat()), Fine),
         (
             "padding too long",

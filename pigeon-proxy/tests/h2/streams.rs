@@ -4,7 +4,47 @@ use pigeon_proxy::h2::error::*;
 use pigeon_proxy::h2::frame::{flag, kind};
 use pigeon_proxy::h2::{Config, Connection, Role};
 
+use pigeon_proxy::h2::flow::{SendWindow, StreamWindow};
+use pigeon_proxy::h2::streams::Streams;
+use proptest::prelude::*;
+
 use super::support::*;
+
+proptest! {
+    /// The table finds what a `HashMap` would, by id and by key, in any order of coming and going.
+    #[test]
+    fn the_table_finds_what_is_open(ops in prop::collection::vec((0u32..200, any::<bool>()), 1..600)) {
+        let mut streams = Streams::default();
+        let mut naive = std::collections::HashMap::new();
+        let mut left = Vec::new();
+        for (i, (number, add)) in ops.into_iter().enumerate() {
+            let id = 2 * number + 1;
+            match (naive.get(&id).copied(), add) {
+                (None, true) => {
+                    let key = streams.insert(id, i as u32, SendWindow::new(0), StreamWindow::new(0));
+                    naive.insert(id, (key, i as u32));
+                }
+                (Some((key, tag)), false) => {
+                    naive.remove(&id);
+                    prop_assert_eq!(streams.remove(key), Some(tag));
+                    left.push(key);
+                }
+                (found, _) => prop_assert_eq!(streams.find(id), found.map(|(key, _)| key)),
+            }
+            prop_assert_eq!(streams.len(), naive.len());
+        }
+        for number in 0..200 {
+            let found = naive.get(&(2 * number + 1)).map(|(key, _)| *key);
+            prop_assert_eq!(streams.find(2 * number + 1), found);
+        }
+        for (key, stream) in streams.iter() {
+            prop_assert_eq!(naive[&key.id()], (key, stream.tag));
+        }
+        prop_assert_eq!(streams.iter().count(), naive.len());
+        let gone = |key| naive.values().all(|(open, _)| *open != key);
+        prop_assert!(left.into_iter().filter(|&key| gone(key)).all(|key| streams.get(key).is_none()));
+    }
+}
 
 #[test]
 fn a_stream_leaves_when_both_sides_have_ended() {
@@ -166,8 +206,7 @@ fn a_client_that_shuts_down_opens_nothing() {
 
 #[test]
 fn input_may_be_cut_anywhere() {
-    let block =
-        vec![raw(kind::HEADERS, 0, 1, GET), raw(kind::CONTINUATION, flag::END_HEADERS, 1, &[])];
+    let block = [raw(kind::HEADERS, 0, 1, GET), raw(kind::CONTINUATION, flag::END_HEADERS, 1, &[])];
     let frames = [block.concat(), padded(1, false, b"body", 3), headers(1, true, &[])].concat();
     let hello = [pigeon_proxy::h2::frame::PREFACE, &settings(&[]), &frames].concat();
     let whole = feed(&mut Connection::new(&config(Role::Server)), &hello).unwrap();
