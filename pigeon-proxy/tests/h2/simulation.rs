@@ -81,7 +81,7 @@ impl Side {
     }
 
     fn plan(rng: &mut Rng, key: Key) -> Half {
-        let planned = [0, 1, 3000, 60_000][rng.usize(..4)];
+        let planned = [0, 1, 3000, 20_000][rng.usize(..4)];
         Half { key: Some(key), planned, trailers: rng.bool(), ..Half::default() }
     }
 
@@ -292,7 +292,7 @@ fn simulate(seed: u64) {
 fn our_client_and_our_server() {
     match std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => simulate(seed),
-        None => (0..16).for_each(|seed| {
+        None => (0..8).for_each(|seed| {
             println!("seed {seed}");
             simulate(seed);
         }),
