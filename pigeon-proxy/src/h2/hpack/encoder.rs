@@ -10,7 +10,7 @@ use super::{DEFAULT_TABLE_SIZE, FIELD_OVERHEAD, Indexing, integer, static_table}
 #[derive(Debug)]
 pub struct Encoder {
     pub(super) table: Table,
-    index: Index,
+    pub(super) index: Index,
     /// The smallest size since the last block, if the size was changed since.
     pending: Option<usize>,
 }

@@ -118,6 +118,11 @@ impl Index {
         self.links.push_front(links);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
     /// Forgets all fields but the `len` newest.
     pub(super) fn truncate(&mut self, len: usize) {
         self.links.truncate(len);

@@ -45,6 +45,15 @@ fn a_size_update_after_a_field_is_refused() {
 }
 
 #[test]
+fn faults_beyond_the_limit_of_the_list_are_refused() {
+    for fault in [&[0x80][..], &[0xbe], &[0x7f, 0], &[0x00, 5], &[0x04, 0x81, 0xff]] {
+        let block = [&[0x82, 0x82], fault].concat();
+        let result = Decoder::new(4096).decode(&block, &mut Fields::new(), 1);
+        assert!(matches!(result, Err(DecodeError::Malformed(_))), "{fault:x?}: {result:?}");
+    }
+}
+
+#[test]
 fn a_size_update_above_our_limit_is_refused() {
     let mut decoder = Decoder::new(4096);
     decode(&mut decoder, &[0x3f, 0xe1, 0x1f, 0x82]);

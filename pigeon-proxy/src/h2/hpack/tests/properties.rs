@@ -118,6 +118,7 @@ proptest! {
                 encoder.set_max_table_size(size);
                 naive.resize(size);
             }
+            prop_assert_eq!(encoder.index.len(), encoder.table.len());
             let given = list(&fields);
             let before = (encoder.generation(), decoder.generation(), contents(&decoder.table));
             let block = encode(&mut encoder, &given);
@@ -126,6 +127,7 @@ proptest! {
             naive.take(&back);
             prop_assert_eq!(contents(&encoder.table), naive.contents());
             prop_assert_eq!(contents(&decoder.table), naive.contents());
+            prop_assert_eq!(encoder.index.len(), encoder.table.len());
             for ((_, _, sent), (_, _, came)) in given.iter().zip(back.iter()) {
                 prop_assert_eq!(sent == Indexing::Never, came == Indexing::Never);
                 prop_assert!(sent != Indexing::Plain || came != Indexing::Incremental);
