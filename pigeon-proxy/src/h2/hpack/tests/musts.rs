@@ -220,7 +220,7 @@ fn the_smallest_size_in_between_is_said_before_the_last() {
         let mut encoder = Encoder::new();
         sizes.iter().for_each(|size| encoder.set_max_table_size(*size));
         assert_eq!(encode(&mut encoder, &Fields::new()), wanted, "{sizes:?}");
-        assert_eq!(encode(&mut encoder, &Fields::new()), [], "said once");
+        assert!(encode(&mut encoder, &Fields::new()).is_empty(), "said once");
     }
 }
 
