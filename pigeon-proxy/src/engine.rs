@@ -7,6 +7,7 @@ mod avoid;
 pub mod balance;
 mod clock;
 mod endpoint;
+pub mod lifetime;
 mod registry;
 mod settings;
 
@@ -20,6 +21,7 @@ use pigeon_proto::model::{self, Address, Name, PoolMode};
 
 use self::balance::{Pick, View};
 pub use self::clock::Clock;
+pub(crate) use self::clock::scramble;
 pub use self::endpoint::Endpoint;
 pub use self::registry::Registry;
 pub use self::settings::{Member, Settings};
