@@ -53,8 +53,8 @@ pub fn pick(n: usize, view: impl Fn(usize) -> View, balance: Balance, seed: u64)
     for limit in limits {
         let free = |&i: &usize| Some(view(i)).filter(|v| open(v) && v.in_use < limit(v));
         let chosen = match balance {
-            Balance::LeastConnections => least(n, free, limit, seed),
-            Balance::Random => random(n, free, seed),
+            Balance::LeastConnections | Balance::P2c => least(n, free, limit, seed),
+            Balance::Random | Balance::RoundRobin | Balance::Hash => random(n, free, seed),
         };
         if let Some(index) = chosen {
             return Pick::Endpoint { index, limit: limit(&view(index)) };

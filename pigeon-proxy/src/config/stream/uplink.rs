@@ -97,12 +97,14 @@ fn usage(engines: &[gateway::EngineUsage]) -> v1::Usage {
         waiting: e.waiting,
         calls: e.calls,
         failures: e.failures,
+        ..Default::default()
     };
     let endpoint = |e: &gateway::EngineUsage, p: &gateway::EndpointUsage| v1::EndpointUsage {
         engine: e.engine.to_string(),
         address: p.address.to_string(),
         in_use: p.in_use,
         slots: p.slots.unwrap_or(0),
+        ..Default::default()
     };
     let endpoints = engines.iter().flat_map(|e| e.endpoints.iter().map(move |p| endpoint(e, p)));
     v1::Usage {
