@@ -47,6 +47,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Where calls are written down.
     pub access_log: AccessLog,
+    /// Calls with HTTP/2 on both sides are relayed frame by frame; otherwise they take the general path.
+    pub relay: bool,
     /// `status_listen` may be beyond loopback.
     pub insecure_bind: bool,
     /// How long things wait.
@@ -139,6 +141,7 @@ impl Config {
             workers: None,
             drain_timeout: Duration::from_secs(30),
             access_log: AccessLog::off(),
+            relay: true,
             insecure_bind: false,
             timings: Timings::default(),
         }
@@ -200,6 +203,7 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     let metrics = Metrics::new();
     let config_metrics = ConfigMetrics::new(metrics.registry());
     let gateway = Gateway::new(metrics.clone(), config.access_log);
+    gateway.set_relay(config.relay);
     let listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
     let server = begin(&gateway, listeners, &config_metrics, config.timings, &origin);
     Ok(Proxy {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use pigeon_proto::model::{Address, Name, Snapshot};
@@ -19,6 +20,7 @@ pub struct Gateway {
     metrics: Metrics,
     access_log: AccessLog,
     draining: AtomicBool,
+    relay: AtomicBool,
     calls_open: AtomicUsize,
 }
 
@@ -57,6 +59,7 @@ impl Gateway {
             metrics: metrics.clone(),
             access_log,
             draining: AtomicBool::new(false),
+            relay: AtomicBool::new(true),
             calls_open: AtomicUsize::new(0),
         });
         let weak = Arc::downgrade(&gateway);
@@ -73,7 +76,9 @@ impl Gateway {
     /// slots and waiting calls live on; calls that run keep the table they began with.
     pub fn install(&self, snapshot: &Snapshot) {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = Table::compile(snapshot, &registry, &self.metrics);
+        let before = self.table();
+        let now = Instant::now();
+        let table = Table::compile(snapshot, &registry, &self.metrics, before.as_deref(), now);
         self.table.store(Some(Arc::new(table)));
     }
 
@@ -96,6 +101,17 @@ impl Gateway {
     /// Whether new calls are answered `draining`.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether calls with HTTP/2 on both sides are relayed frame by frame (`--relay`); connections look
+    /// when they begin.
+    pub fn set_relay(&self, on: bool) {
+        self.relay.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether calls with HTTP/2 on both sides are relayed frame by frame.
+    pub fn relays(&self) -> bool {
+        self.relay.load(Ordering::Relaxed)
     }
 
     /// Calls running or waiting now.

@@ -1,12 +1,14 @@
 //! The transport on hyper: HTTP/1.1 and cleartext HTTP/2, on both sides. It reads heads, waits, and
 //! moves bytes; what happens to a call is decided by `table`, `admit`, `engine` and `reject`.
 //!
-//! A call: `call` → `head` → table → `admission` → `upstream` → `leg` and `relay` → record.
+//! A call: `call` → `head` → table → `attempts` (`admission` → `upstream` → `leg`) → `relay` → record.
 
 mod admission;
 mod answer;
+mod attempts;
 mod blame;
 mod call;
+mod caller;
 mod connection;
 mod dismiss;
 mod forward;
@@ -15,7 +17,7 @@ mod leg;
 mod preface;
 mod relay;
 mod timeout;
-mod uplink;
+mod upload;
 mod upstream;
 
 use std::net::IpAddr;

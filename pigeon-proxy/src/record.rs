@@ -14,7 +14,7 @@ pub use self::log::{AccessLog, LogFormat};
 use crate::engine::{Endpoint, Engine};
 use crate::metrics::{CallSeries, Code};
 use crate::reject::{Reason, Rejection};
-use crate::table::RouteEntry;
+use crate::table::{RouteEntry, Target};
 
 /// The names of gRPC's status codes, by number.
 pub const GRPC_NAMES: [&str; 17] = [
@@ -125,10 +125,10 @@ impl Record {
         self.started
     }
 
-    /// The call took this route.
-    pub fn routed(&mut self, route: &Arc<RouteEntry>) {
-        self.series = Arc::clone(&route.series);
-        self.engine.clone_from(&route.engine);
+    /// The call took this route, and goes to this engine of it.
+    pub fn routed(&mut self, route: &Arc<RouteEntry>, target: &Target) {
+        self.series = Arc::clone(&target.series);
+        self.engine.clone_from(&target.engine);
         self.route = Some(Arc::clone(route));
     }
 
@@ -147,6 +147,11 @@ impl Record {
     /// The call goes to this endpoint.
     pub fn goes_to(&mut self, endpoint: &Endpoint) {
         self.endpoint = Some(endpoint.address().clone());
+    }
+
+    /// The call is tried again.
+    pub fn tries_again(&self) {
+        self.series.tried_again();
     }
 
     /// The head of the answer is there.

@@ -7,6 +7,8 @@ mod budget;
 
 use std::time::{Duration, Instant};
 
+use pigeon_proto::model::{self, RetryOn};
+
 pub use self::budget::Budget;
 use crate::engine::scramble;
 
@@ -51,6 +53,28 @@ pub struct Policy {
 pub struct Tries {
     unseen: u32,
     seen: u32,
+}
+
+impl From<&model::Retry> for Policy {
+    fn from(retry: &model::Retry) -> Self {
+        let (mut grpc, mut http, mut reset) = (0, Vec::new(), false);
+        for on in &retry.on {
+            match *on {
+                RetryOn::Grpc(status) => grpc |= 1_u32.checked_shl(status.into()).unwrap_or(0),
+                RetryOn::Http(status) => http.push(status),
+                RetryOn::Reset => reset = true,
+            }
+        }
+        Self {
+            attempts: retry.attempts,
+            grpc,
+            http,
+            reset,
+            backoff: retry.backoff.duration(),
+            max_backoff: retry.max_backoff.duration(),
+            buffer: retry.buffer as usize,
+        }
+    }
 }
 
 impl Policy {

@@ -70,7 +70,6 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let upstreams = Arc::new(Upstreams::default());
-        handle.spawn(Upstreams::sweep(Arc::downgrade(&upstreams)));
         let (stop, stopped) = oneshot::channel();
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use pigeon_proto::model;
+
 use super::clock::scramble;
 
 /// What the settings of a pool say about its connections.
@@ -46,6 +48,17 @@ pub enum Fate {
     Close,
     /// It has had no calls for `idle_timeout`: close it, unless it is kept warm.
     Idle,
+}
+
+impl From<&model::Pool> for Lifetime {
+    fn from(pool: &model::Pool) -> Self {
+        Self {
+            idle_timeout: pool.idle_timeout.duration(),
+            max_lifetime: pool.max_lifetime.map(|time| time.duration()),
+            max_requests: pool.max_requests,
+            warm: pool.warm,
+        }
+    }
 }
 
 impl Lifetime {

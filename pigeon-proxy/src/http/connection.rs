@@ -14,6 +14,7 @@ use pigeon_proto::model::Listener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::caller::CallerBody;
 use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
 use super::{Client, call};
@@ -98,7 +99,7 @@ async fn answer(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<CallBody>, Infallible> {
-    Ok(call::call(&client, request).await)
+    Ok(call::call(&client, request.map(CallerBody::Hyper)).await)
 }
 
 /// Drives a connection; asks it to end when the listener drains, and drops it when it is cut.

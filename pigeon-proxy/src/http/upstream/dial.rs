@@ -7,6 +7,9 @@ use pigeon_proto::model::Address;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::pool::Pool;
+use crate::engine::{Endpoint, Engine};
+
 /// A machine that is gone without a word is noticed after about a minute. Not by HTTP/2 pings: many gRPC
 /// servers close connections that ping more often than every five minutes.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
@@ -49,4 +52,21 @@ async fn connect(address: &Address) -> io::Result<TcpStream> {
         .with_retries(KEEPALIVE_RETRIES);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     Ok(socket)
+}
+
+/// Notes how opening a connection ahead of calls went.
+pub(super) fn dialled(pool: &Pool, endpoint: &Endpoint, error: Option<&DialError>) {
+    let Some(engine) = pool.engine.upgrade() else { return };
+    match error {
+        None => engine.dial_succeeded(endpoint),
+        Some(error) => unreachable(&engine, endpoint, error),
+    }
+}
+
+/// Avoids an endpoint that could not be reached.
+pub(in crate::http) fn unreachable(engine: &Engine, endpoint: &Endpoint, error: &DialError) {
+    if engine.dial_failed(endpoint, fastrand::u64(..)) {
+        let (engine, endpoint) = (engine.name(), endpoint.address());
+        tracing::warn!(%engine, %endpoint, %error, "an endpoint cannot be reached");
+    }
 }
