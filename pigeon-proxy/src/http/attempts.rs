@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, request};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use super::admission::Admitting;
@@ -23,6 +25,10 @@ use crate::table::RouteEntry;
 
 /// Tells the engine how often a gRPC call was tried before (gRPC's retry design, A6).
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+/// Up to this length, and for this time, the body of an answer is read that the caller does not get.
+const SHORT: usize = 65_536;
+const READ_TIME: Duration = Duration::from_millis(100);
 
 /// What is sent, as often as it takes.
 struct Outgoing {
@@ -85,7 +91,7 @@ impl Call<'_> {
                         outgoing.upload.settle();
                         return Ok((response, leg));
                     };
-                    turn_down(response, leg, self.head.grpc);
+                    self.in_time(turn_down(response, leg, self.head.grpc)).await?;
                     Again { pause, why: Rejection::EngineReset { code: None }, permit: None }
                 }
                 Exchanged::Failed { failed, why, permit } => {
@@ -276,9 +282,24 @@ impl Call<'_> {
     }
 }
 
-/// An answer that the caller does not get.
-fn turn_down(response: Response<Incoming>, leg: Leg, grpc: bool) {
-    if response.body().is_end_stream() {
+/// An answer that the caller does not get. What is left of a short one is read, so that its engine has
+/// ended the call and slot and connection are free at once.
+async fn turn_down(response: Response<Incoming>, leg: Leg, grpc: bool) {
+    let mut rest = response.into_body();
+    let read = async {
+        let mut read = 0;
+        loop {
+            match rest.frame().await {
+                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) => return false,
+                None => return true,
+            }
+            if read > SHORT {
+                return false;
+            }
+        }
+    };
+    if tokio::time::timeout(READ_TIME, read).await.unwrap_or(false) {
         leg.completed(grpc);
     }
     // Else the engine still sends: dropping both breaks it off, and the slot rests.
