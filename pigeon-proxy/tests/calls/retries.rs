@@ -182,18 +182,10 @@ async fn a_goaway_leaves_the_rest_to_another_connection(path: Path) {
     let socket = tokio::net::TcpStream::connect(rig.address).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
-    let send = async || {
-        let (head, body) = call(&rig, 5).into_parts();
-        let mut client = client.clone().ready().await.unwrap();
-        let request = http::Request::from_parts(head, ());
-        let (response, mut upload) = client.send_request(request, false).unwrap();
-        upload.send_data(body, true).unwrap();
-        response
-    };
-    let first = send().await;
+    let first = send(&client, call(&rig, 5)).await;
     let mut old = engine.accept().await;
     let kept = old.request().await;
-    let second = send().await;
+    let second = send(&client, call(&rig, 5)).await;
     let left_out = old.request().await;
     assert!(left_out > kept);
     old.goaway(kept).await;
@@ -206,6 +198,18 @@ async fn a_goaway_leaves_the_rest_to_another_connection(path: Path) {
     assert_eq!(first.await.unwrap().headers()["grpc-status"], "5");
     rig.until_free().await;
     assert_eq!(rig.usage().failures, 0);
+}
+
+async fn send(
+    client: &h2::client::SendRequest<Bytes>,
+    request: http::Request<Bytes>,
+) -> h2::client::ResponseFuture {
+    let (head, body) = request.into_parts();
+    let mut client = client.clone().ready().await.unwrap();
+    let request = http::Request::from_parts(head, ());
+    let (response, mut upload) = client.send_request(request, false).unwrap();
+    upload.send_data(body, true).unwrap();
+    response
 }
 
 async fn a_goaway_to_all_sends_the_call_to_the_other_endpoint(path: Path) {
