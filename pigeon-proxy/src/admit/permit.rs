@@ -10,14 +10,12 @@ use crate::engine::{Endpoint, Engine};
 pub struct Permit {
     engine: Arc<Engine>,
     endpoint: Arc<Endpoint>,
-    /// When it was taken, by the engine's clock.
-    taken_us: u64,
 }
 
 impl Permit {
     /// Wraps a slot that has just been taken on `endpoint`.
-    pub(crate) fn new(engine: Arc<Engine>, endpoint: Arc<Endpoint>, taken_us: u64) -> Self {
-        Self { engine, endpoint, taken_us }
+    pub(crate) fn new(engine: Arc<Engine>, endpoint: Arc<Endpoint>) -> Self {
+        Self { engine, endpoint }
     }
 
     /// Where the call is to go.
@@ -41,7 +39,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.engine.release(&self.endpoint, self.taken_us);
+        self.engine.release(&self.endpoint);
     }
 }
 

@@ -29,6 +29,17 @@ impl Clock {
             Self::Manual(now) => now.load(Ordering::Relaxed),
         }
     }
+
+    /// A moment somebody has read off the machine's clock already; on a clock set by hand, now.
+    pub fn at_us(&self, moment: Instant) -> u64 {
+        match self {
+            Self::Monotonic(start) => {
+                let since = moment.saturating_duration_since(*start);
+                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+            }
+            Self::Manual(_) => self.now_us(),
+        }
+    }
 }
 
 /// A number that looks random, from one that does not (splitmix64).

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
-use crate::admit::{Admission, Permit, Refusal, Tried, Waiting, admit};
+use crate::admit::{Admission, Ask, Permit, Refusal, Share, Tried, Waiting, admit};
 use crate::engine::Engine;
 use crate::record::Record;
 use crate::reject::Rejection;
@@ -37,7 +37,8 @@ impl Admitting {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Rejection::Deadline);
         }
-        match admit(&self.engine, &self.tried, self.place, fastrand::u64(..)) {
+        let ask = Ask { place: self.place, ..Ask::new(&self.tried, fastrand::u64(..)) };
+        match admit(&self.engine, &ask) {
             Admission::Granted(permit) => Ok(permit),
             Admission::Refused(refusal) => Err(rejection(refusal)),
             Admission::Waiting(waiting) => {
@@ -69,7 +70,7 @@ impl Admitting {
         Err(if at_deadline {
             Rejection::Deadline
         } else {
-            Rejection::Saturated { retry: self.engine.retry_hint() }
+            Rejection::Saturated { retry: self.engine.retry_hint(Share::default()) }
         })
     }
 }

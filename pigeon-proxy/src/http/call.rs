@@ -214,6 +214,7 @@ impl Call<'_> {
                     return Ok((permit, link));
                 }
                 Err(error) => {
+                    self.record.not_reached();
                     unreachable(engine, &permit, &error);
                     admitting.tried.add(permit.endpoint().id());
                 }
@@ -300,8 +301,8 @@ fn find<'t>(
 
 fn unreachable(engine: &Engine, permit: &Permit, error: &DialError) {
     let endpoint = permit.endpoint();
-    if engine.dial_failed(endpoint, fastrand::u64(..)) {
+    if engine.dial_failed(endpoint, fastrand::u64(..), error) {
         let (engine, endpoint) = (engine.name(), endpoint.address());
-        tracing::warn!(%engine, %endpoint, %error, "an endpoint cannot be reached");
+        tracing::debug!(%engine, %endpoint, %error, "an endpoint cannot be reached");
     }
 }
