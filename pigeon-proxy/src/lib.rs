@@ -9,6 +9,7 @@ pub mod args;
 pub mod config;
 pub mod engine;
 pub mod gateway;
+pub mod health;
 pub mod http;
 pub mod listen;
 pub mod metrics;

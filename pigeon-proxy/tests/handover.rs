@@ -146,7 +146,7 @@ fn check(how: How, limit: u32, calls: &'static [bool]) {
         thread::spawn(move || engine.call(Share { key: n % 2, weight: 1 }, gives_up))
     });
     let calls: Vec<_> = calls.collect();
-    let mut waiting: Vec<_> = calls.into_iter().filter_map(|c| c.join().unwrap()).collect();
+    let mut waiting: Vec<_> = calls.into_iter().filter_map(|c| c.join().expect("a call")).collect();
     // Those who were served run now, and let the others in.
     while let Some(at) = waiting.iter().position(|w| w.load(Ordering::SeqCst)) {
         waiting.swap_remove(at);
@@ -166,7 +166,7 @@ fn one_ends_one_comes(how: How, gives_up: bool) {
         thread::spawn(move || engine.call(Share::default(), gives_up))
     };
     engine.release();
-    if let Some(waiter) = comes.join().unwrap() {
+    if let Some(waiter) = comes.join().expect("a call") {
         assert!(waiter.load(Ordering::SeqCst), "forgotten beside a free slot");
         engine.release();
     }
@@ -210,7 +210,7 @@ fn nobody_passes(how: How) {
         thread::spawn(move || matches!(engine.admit(Share::default()), Admission::Granted))
     };
     engine.release();
-    let passed = other.join().unwrap();
+    let passed = other.join().expect("a call");
     assert!(!passed && first.load(Ordering::SeqCst), "somebody passed");
 }
 

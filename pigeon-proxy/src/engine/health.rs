@@ -28,8 +28,8 @@ pub enum Answer {
     Up,
     /// It is not, and why.
     Down(String),
-    /// It speaks gRPC and takes connections, but has no grpc.health.v1.
-    Unimplemented,
+    /// It takes connections and speaks HTTP/2, but cannot be asked how it is, and why.
+    NoHealth(String),
     /// It takes connections and does not speak HTTP/2.
     NotHttp2,
     /// It takes connections and says nothing.
@@ -129,9 +129,7 @@ impl Tracker {
         match answer {
             Answer::Up => None,
             Answer::Down(why) => Some(why),
-            Answer::Unimplemented => Some(
-                "it has no grpc.health.v1 (UNIMPLEMENTED); set health.check to auto or tcp".into(),
-            ),
+            Answer::NoHealth(why) => Some(format!("{why}; set health.check to auto or tcp")),
             Answer::NotHttp2 => {
                 Some("it does not speak HTTP/2; set health.check to auto, http or tcp".into())
             }
@@ -146,7 +144,7 @@ impl Tracker {
                 self.speaks = Speaks::Grpc;
                 None
             }
-            (Answer::Unimplemented, _) => {
+            (Answer::NoHealth(_), _) => {
                 self.speaks = Speaks::Nothing;
                 None
             }
@@ -187,6 +185,10 @@ mod tests {
         Tracker::new(settings, Protocol::Auto, true)
     }
 
+    fn no_health() -> Answer {
+        Answer::NoHealth("grpc.health.v1 answers UNIMPLEMENTED".into())
+    }
+
     fn down() -> Answer {
         Answer::Down("refused".into())
     }
@@ -211,7 +213,7 @@ mod tests {
     fn auto_finds_out_what_it_can_ask() {
         let mut t = tracker(HealthCheck::Auto, 1, 1);
         assert_eq!(t.check(), Some(Check::Grpc(String::new())));
-        assert_eq!(t.answered(Answer::Unimplemented), None);
+        assert_eq!(t.answered(no_health()), None);
         assert_eq!(t.check(), Some(Check::Tcp));
         assert_eq!(t.answered(Answer::Up), None);
         assert_eq!(t.check(), Some(Check::Tcp), "a connection does not tell that it speaks gRPC");
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn a_named_check_is_not_replaced() {
         let mut t = tracker(HealthCheck::Grpc { service: "s".into() }, 1, 1);
-        assert!(matches!(t.answered(Answer::Unimplemented), Some(Verdict::Unhealthy(_))));
+        assert!(matches!(t.answered(no_health()), Some(Verdict::Unhealthy(_))));
         assert_eq!(t.check(), Some(Check::Grpc("s".into())));
         let http = HealthCheck::Http { path: "/up".into() };
         assert_eq!(tracker(http, 1, 1).check(), Some(Check::Http("/up".into())));
