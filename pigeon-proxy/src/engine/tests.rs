@@ -1,6 +1,8 @@
 //! Slots and the line before them: cases written down, a comparison with a naive reference, and threads.
 
+mod conditions;
 mod reference;
+mod simulation;
 mod threads;
 
 use std::sync::atomic::AtomicU64;
