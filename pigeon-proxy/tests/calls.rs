@@ -12,6 +12,8 @@ mod changes;
 mod faults;
 #[path = "calls/grpc.rs"]
 mod grpc;
+#[path = "calls/health.rs"]
+mod health;
 #[path = "calls/plain_http.rs"]
 mod plain_http;
 #[path = "calls/slots.rs"]
