@@ -41,7 +41,7 @@ pub use self::stats::CLASSES;
 pub use self::watch::Change;
 use crate::admit::{Grant, Permit, Queue, Refusal, Served, Share, Tried, Waiter, deliver};
 
-/// A named upstream service at run time.
+/// A named upstream service at run time. It and its endpoints hold each other until [`Engine::remove`].
 #[derive(Debug)]
 pub struct Engine {
     name: Name,
@@ -143,13 +143,13 @@ impl Engine {
     }
 
     /// The endpoint of this address: the same as long as anybody holds it.
-    fn endpoint(&self, address: &Address) -> Arc<Endpoint> {
+    fn endpoint(self: &Arc<Self>, address: &Address) -> Arc<Endpoint> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
         if let Some(endpoint) = known.get(address).and_then(Weak::upgrade) {
             return endpoint;
         }
-        let endpoint = Arc::new(Endpoint::new(address.clone()));
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(self), address.clone()));
         known.insert(address.clone(), Arc::downgrade(&endpoint));
         endpoint
     }
@@ -212,7 +212,7 @@ impl Engine {
         if endpoint.condition.flags() & flag::AVOIDED != 0 {
             endpoint.avoid.probe(now_us(), settings.pool.dial_timeout.duration());
         }
-        Some(Permit::new(Arc::clone(self), Arc::clone(endpoint)))
+        Some(Permit::new(Arc::clone(endpoint)))
     }
 
     /// A permit ends: its slot is free, and the line is served. Why nobody is forgotten: queue.rs.

@@ -40,6 +40,7 @@ impl<W> Default for Queue<W> {
 
 impl<W> Queue<W> {
     /// How many wait.
+    #[inline]
     pub(crate) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::SeqCst)
     }

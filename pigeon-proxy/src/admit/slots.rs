@@ -8,11 +8,13 @@ pub struct SlotCounter(AtomicU32);
 
 impl SlotCounter {
     /// Slots taken now.
+    #[inline]
     pub fn in_use(&self) -> u32 {
         self.0.load(Ordering::SeqCst)
     }
 
     /// Takes one slot if fewer than `limit` are taken.
+    #[inline]
     pub fn try_take(&self, limit: u32) -> bool {
         let more = |n: u32| (n < limit).then_some(n + 1);
         // SeqCst: the other half is `Queue::waiting`; see queue.rs.
@@ -20,6 +22,7 @@ impl SlotCounter {
     }
 
     /// Gives one slot back; only ever called by the permit that took it.
+    #[inline]
     pub(crate) fn give_back(&self) {
         let before = self.0.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0, "a slot was given back twice");

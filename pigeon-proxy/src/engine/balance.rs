@@ -13,7 +13,7 @@ mod rota;
 use pigeon_proto::model::Balance;
 
 pub use self::rota::Rota;
-use super::clock::scramble;
+use super::clock::{below, scramble};
 
 /// So many endpoints are looked at one by one.
 pub const SCAN: usize = 64;
@@ -114,15 +114,14 @@ pub fn pick(
     scan(n, start, &view, |best, new, met| match balance {
         Balance::RoundRobin => false,
         Balance::Random | Balance::Hash => {
-            let chance = scramble(seed.wrapping_add(met.count)) % met.weight.max(1);
-            chance < u64::from(new.1.weight)
+            below(scramble(seed.wrapping_add(met.count)), met.weight) < u64::from(new.1.weight)
         }
         Balance::LeastConnections | Balance::P2c => match better(&new.1, &best.1) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Equal => {
                 met.ties += 1;
-                scramble(seed.wrapping_add(met.ties)).is_multiple_of(met.ties + 1)
+                below(scramble(seed.wrapping_add(met.ties)), met.ties + 1) == 0
             }
         },
     })
@@ -142,7 +141,7 @@ fn sample(
 /// Lets a starting endpoint have only its part of what it is chosen for.
 fn accepted(rota: &Rota, at: usize, v: &View, seed: u64) -> bool {
     let whole = rota.weight(at);
-    v.weight >= whole || scramble(seed) % u64::from(whole) < u64::from(v.weight)
+    v.weight >= whole || below(scramble(seed), whole.into()) < u64::from(v.weight)
 }
 
 /// More free slots relative to weight; without slots fewer calls relative to weight.

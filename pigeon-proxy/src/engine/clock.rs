@@ -49,3 +49,9 @@ pub(crate) fn scramble(seed: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+/// A number below `n` (0 if `n` is 0), from one that is evenly spread: the high half of the product, which
+/// takes no division.
+pub(crate) fn below(spread: u64, n: u64) -> u64 {
+    ((u128::from(spread) * u128::from(n)) >> 64) as u64
+}

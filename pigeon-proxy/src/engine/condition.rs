@@ -88,6 +88,7 @@ pub(super) struct Words {
 }
 
 impl Condition {
+    #[inline]
     pub(super) fn flags(&self) -> u8 {
         self.flags.load(Ordering::Relaxed)
     }

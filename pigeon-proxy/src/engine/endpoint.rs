@@ -1,9 +1,12 @@
 //! One address of an engine, as all workers share it.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use pigeon_proto::model::Address;
 
+use super::Engine;
 use super::avoid::Avoid;
 use super::condition::{Condition, flag};
 use super::stats::Stats;
@@ -14,15 +17,20 @@ const NEVER: u64 = u64::MAX;
 
 /// One address of an engine: its slots, and how it does. Lives as long as a configuration names it or a
 /// call is on it, so that its slots are never counted anew while some are taken. About 2.5 KiB.
-#[derive(Debug)]
+///
+/// It holds its engine, and the engine its endpoints until it is removed: so a permit is one pointer, and
+/// an engine whose calls still run is the same when it comes back.
+// In this order: what a call changes lies together, beside the count of an `Arc<Endpoint>`, so that workers
+// hand each other one cache line per call and not three.
+#[repr(C)]
 pub struct Endpoint {
-    // What every pick reads comes first, together.
     pub(super) slots: SlotCounter,
+    /// Where it stands in the settings.
+    pub(super) index: AtomicU32,
+    engine: Arc<Engine>,
     pub(super) condition: Condition,
     /// Calls in a row that failed.
     pub(super) failed_in_a_row: AtomicU32,
-    /// Where it stands in the settings.
-    pub(super) index: AtomicU32,
     pub(super) avoid: Avoid,
     id: u64,
     address: Address,
@@ -32,13 +40,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, address: Address) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             slots: SlotCounter::default(),
+            index: AtomicU32::new(0),
+            engine,
             condition: Condition::default(),
             failed_in_a_row: AtomicU32::new(0),
-            index: AtomicU32::new(0),
             avoid: Avoid::default(),
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             address,
@@ -46,6 +55,11 @@ impl Endpoint {
             cut_at_us: AtomicU64::new(NEVER),
             stats: Stats::default(),
         }
+    }
+
+    /// Whose it is.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// Unique in this process; pools of connections are keyed by it.
@@ -87,5 +101,14 @@ impl Endpoint {
         self.draining_since_us.store(since, Ordering::Relaxed);
         let at = timeout_us.map_or(NEVER, |timeout| since.saturating_add(timeout));
         self.cut_at_us.store(at, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the engine, which holds this one again.
+        let mut shown = f.debug_struct("Endpoint");
+        shown.field("id", &self.id).field("address", &self.address).field("in_use", &self.in_use());
+        shown.finish_non_exhaustive()
     }
 }

@@ -110,6 +110,7 @@ impl Member {
     }
 
     /// What balancing sees of it. `now_us` is asked for only if something is not as usual.
+    #[inline]
     pub(super) fn view(&self, tried: &Tried, slow_start_us: u64, now_us: impl Fn() -> u64) -> View {
         let endpoint = &self.endpoint;
         let mut view = View {

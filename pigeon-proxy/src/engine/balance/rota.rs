@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::WHOLE;
-use crate::engine::clock::scramble;
+use crate::engine::clock::{below, scramble};
 
 /// Prepared once per settings.
 #[derive(Debug)]
@@ -60,23 +60,25 @@ impl Rota {
         u32::try_from(self.sums[at] - before).unwrap_or(u32::MAX).saturating_mul(WHOLE)
     }
 
-    /// Any of them.
+    /// Any of them; `seed` is evenly spread.
     pub(super) fn any(&self, seed: u64) -> usize {
         // Less than len, so it fits.
-        (seed % (self.len() as u64).max(1)) as usize
+        below(seed, self.len() as u64) as usize
     }
 
     /// Any of them, by weight.
     pub(super) fn by_weight(&self, seed: u64) -> usize {
-        self.at(seed % self.total())
+        if self.even { self.any(seed) } else { self.at(below(seed, self.total())) }
     }
 
     /// Whose turn it is: in as many turns as the weights sum up to, each has as many as it weighs.
     pub(super) fn turn(&self) -> usize {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.total();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         if self.even {
-            return self.any(turn);
+            // Less than len, so it fits.
+            return (turn % (self.len() as u64).max(1)) as usize;
         }
+        let turn = turn % self.total();
         // The sum of the weights is far below 2³², so this does not overflow.
         self.at(turn * self.stride % self.total())
     }
@@ -86,9 +88,6 @@ impl Rota {
     }
 
     fn at(&self, point: u64) -> usize {
-        if self.even {
-            return self.any(point);
-        }
         self.sums.partition_point(|sum| *sum <= point).min(self.len().saturating_sub(1))
     }
 }

@@ -179,7 +179,9 @@ impl World {
         let settings = self.rig.engine.settings();
         let states: Vec<_> =
             settings.members.iter().map(|m| self.rig.engine.state(&settings, m).0).collect();
-        let ejected = states.iter().filter(|s| **s == State::Ejected).count();
+        // One that is unhealthy may be ejected as well, and then takes a place too.
+        let ejected = |m: &&Member| m.endpoint.condition.ejected_until(now).is_some();
+        let ejected = settings.members.iter().filter(ejected).count();
         if ejected == ENDPOINTS * 30 / 100 {
             self.room_since_us = now;
         }
