@@ -28,7 +28,7 @@ pub use matching::{GrpcTarget, HostPattern, HttpMethod, Match, PathPattern};
 pub use object::{Key, Kind, Labels, Object, Snapshot, Spec, Versioned};
 pub use pool::{Pool, PoolMode, Reuse};
 pub use raw::{DeltaError, RawKey, RawObject, RawState};
-pub use retry::{Retry, RetryOn};
+pub use retry::{GRPC_NAMES, Retry, RetryOn};
 pub use route::{Route, Split};
 pub use text::{Address, BindAddress, Millis, Name};
 pub use validate::validate;

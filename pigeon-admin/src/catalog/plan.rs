@@ -98,7 +98,7 @@ fn expected(change: &Change, before: Option<&Arc<Stored>>) -> Result<(), WriteEr
 /// The object as it is to be; `None` = gone.
 fn wanted(change: &Change, before: Option<&Arc<Stored>>) -> Result<Option<Object>, Errors> {
     match (change, before) {
-        (Change::Put { object, .. }, _) => Ok(Some(object.clone())),
+        (Change::Put { object, .. }, _) => Ok(Some(Object::clone(object))),
         (Change::Patch { patch, .. }, Some(stored)) => patched(&stored.object, patch).map(Some),
         (Change::Patch { .. }, None) | (Change::Delete { .. }, _) => Ok(None),
     }

@@ -88,7 +88,11 @@ impl Proxy {
             failures: 2,
             ..Default::default()
         };
-        let usage = Usage { endpoints: vec![endpoint], engines: vec![calls] };
+        self.tell(Usage { endpoints: vec![endpoint], engines: vec![calls] }).await;
+    }
+
+    /// Tells what it carries.
+    pub async fn tell(&self, usage: Usage) {
         self.up.send(ConfigUp { m: Some(Up::Usage(usage)) }).await.expect("room");
     }
 }

@@ -63,8 +63,9 @@ pub enum RetryOn {
 }
 as_text!(RetryOn, "a gRPC status, an HTTP status or reset, such as UNAVAILABLE or \"503\"");
 
-/// The names of the gRPC statuses but OK, from 1.
-const STATUSES: [&str; 16] = [
+/// The names of the gRPC statuses, by number.
+pub const GRPC_NAMES: [&str; 17] = [
+    "OK",
     "CANCELLED",
     "UNKNOWN",
     "INVALID_ARGUMENT",
@@ -90,7 +91,9 @@ impl FromStr for RetryOn {
         if s == "reset" {
             return Ok(Self::Reset);
         }
-        if let Some(code) = (1..).zip(STATUSES).find_map(|(i, name)| (name == s).then_some(i)) {
+        if let Some(code) =
+            (0..).zip(GRPC_NAMES).skip(1).find_map(|(i, name)| (name == s).then_some(i))
+        {
             return Ok(Self::Grpc(code));
         }
         match s.parse::<u16>() {
@@ -108,8 +111,8 @@ impl fmt::Display for RetryOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Grpc(code) => {
-                let name = usize::from(*code).checked_sub(1).and_then(|i| STATUSES.get(i));
-                f.write_str(name.copied().unwrap_or("OK"))
+                // Only statuses that there are can be read.
+                f.write_str(GRPC_NAMES.get(usize::from(*code)).copied().unwrap_or("UNKNOWN"))
             }
             Self::Http(status) => write!(f, "{status}"),
             Self::Reset => f.write_str("reset"),
