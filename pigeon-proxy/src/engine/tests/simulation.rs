@@ -185,18 +185,18 @@ impl World {
         if ejected == ENDPOINTS * 30 / 100 {
             self.room_since_us = now;
         }
-        for i in 0..ENDPOINTS {
+        for (i, state) in states.into_iter().enumerate() {
             let age = now - self.since_us[i].max(self.room_since_us);
             match self.faults[i] {
                 // Three checks, eleven seconds apart at most.
                 Fault::Checks if now - self.since_us[i] > 34_000_000 => {
-                    assert_eq!(states[i], State::Unhealthy)
+                    assert_eq!(state, State::Unhealthy)
                 }
                 // It comes back to be tried; five calls of it are soon there.
                 Fault::Calls if age > 5_000_000 => {
                     let recent = settings.members[i].endpoint.stats.recent(now);
-                    let tried = states[i] == State::Healthy && recent.failures < 20;
-                    assert!(tried || states[i] == State::Ejected, "{i} at {now}: {recent:?}");
+                    let tried = state == State::Healthy && recent.failures < 20;
+                    assert!(tried || state == State::Ejected, "{i} at {now}: {recent:?}");
                 }
                 _ => {}
             }
