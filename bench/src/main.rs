@@ -1,0 +1,2 @@
+//! The command `pigeon-bench`.
+fn main() {}
