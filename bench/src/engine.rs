@@ -162,7 +162,8 @@ impl Engine {
     pub fn run(&mut self) -> anyhow::Result<()> {
         let mut buffer = vec![0; READ];
         loop {
-            let timeout = self.shared.timers.next().map(|at| at.saturating_duration_since(self.shared.now));
+            let timeout =
+                self.shared.timers.next().map(|at| at.saturating_duration_since(self.shared.now));
             let ready = self.poll.wait(timeout)?;
             self.shared.now = Instant::now();
             self.due();
@@ -281,7 +282,12 @@ impl Connection {
 }
 
 /// What a new connection speaks, as soon as its first bytes tell.
-fn greet(socket: Socket, begun: Vec<u8>, token: u64, shared: &mut Shared) -> Result<Connection, Over> {
+fn greet(
+    socket: Socket,
+    begun: Vec<u8>,
+    token: u64,
+    shared: &mut Shared,
+) -> Result<Connection, Over> {
     let common = begun.len().min(PREFACE.len());
     if begun[..common] != PREFACE[..common] {
         let mut h1 = http1::Http1::new(socket, token);

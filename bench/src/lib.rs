@@ -3,5 +3,10 @@
 //! `cargo run --release -p pigeon-bench -- compare` is the whole of it; see bench/README.md. Linux only:
 //! CPU times are read from /proc.
 
+pub mod args;
 pub mod engine;
+pub mod files;
+pub mod load;
+pub mod process;
+pub mod splice;
 pub mod wire;

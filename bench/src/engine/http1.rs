@@ -82,7 +82,9 @@ impl Http1 {
 
 fn put(out: &mut Vec<u8>, status: &str, body: &[u8]) {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n"
+    );
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(body);
 }

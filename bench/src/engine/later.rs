@@ -24,9 +24,8 @@ impl FromStr for Delay {
     /// `none`, `10ms`, `5ms-20ms`, `exp:10ms`.
     fn from_str(text: &str) -> Result<Self, String> {
         let time = |text: &str| {
-            humantime::parse_duration(text).map_err(|e| {
-                format!("\"{text}\": {e}; write none, 10ms, 5ms-20ms or exp:10ms")
-            })
+            humantime::parse_duration(text)
+                .map_err(|e| format!("\"{text}\": {e}; write none, 10ms, 5ms-20ms or exp:10ms"))
         };
         if text == "none" {
             return Ok(Self::None);
@@ -88,7 +87,13 @@ impl Timers {
     }
 
     /// Keeps an answer for its time, which is never before `not_before`; says that time.
-    pub fn keep(&mut self, delay: Delay, now: Instant, not_before: Instant, later: Later) -> Instant {
+    pub fn keep(
+        &mut self,
+        delay: Delay,
+        now: Instant,
+        not_before: Instant,
+        later: Later,
+    ) -> Instant {
         let at = (now + delay.time(self.random.f64())).max(not_before);
         self.heap.push(Reverse((at, self.count)));
         self.answers.insert(self.count, later);

@@ -45,7 +45,12 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// `warm` without measuring, then `measured`.
-    Time { warm: Duration, measured: Duration },
+    Time {
+        /// Before measuring.
+        warm: Duration,
+        /// Measured.
+        measured: Duration,
+    },
     /// So many calls, all measured.
     Calls(u64),
     /// Opens everything (one message each on the streams of `Bidi` calls, nothing else for other kinds),

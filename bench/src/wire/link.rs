@@ -42,6 +42,7 @@ pub struct Link<T> {
 }
 
 /// What a frame means to the one who runs the streams.
+#[allow(missing_docs)] // The fields are what their names say.
 pub enum Event<'a> {
     /// A whole header block.
     Headers { stream: u32, block: Cow<'a, [u8]>, end: bool },
@@ -80,7 +81,8 @@ impl<T: Copy> Link<T> {
             head: (0, 0),
             cut: Vec::new(),
         };
-        let settings: Vec<_> = [(4, STREAM_WINDOW)].into_iter().chain(more.iter().copied()).collect();
+        let settings: Vec<_> =
+            [(4, STREAM_WINDOW)].into_iter().chain(more.iter().copied()).collect();
         frame::put_settings(&mut link.socket.out, &settings);
         frame::put_window(&mut link.socket.out, 0, CONNECTION_WINDOW - FIRST_WINDOW);
         link
