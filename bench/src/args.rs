@@ -1,10 +1,14 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::compare::peer::Peer;
+use crate::compare::scenario::{SCENARIOS, Scenario};
+use crate::compare::{self};
 use crate::engine::{Delay, Settings};
 use crate::load::{Extent, Kind, Plan};
 
@@ -24,6 +28,8 @@ pub enum Command {
     Engine(EngineArgs),
     /// Send calls, check their answers, and print what was found as JSON
     Load(LoadArgs),
+    /// Measure Pigeon beside HAProxy, nginx, Envoy, Caddy, a splicer and no proxy at all
+    Compare(CompareArgs),
     /// Pass bytes on to an engine without reading them, as the floor of what a proxy can cost
     Splice(SpliceArgs),
 }
@@ -193,10 +199,110 @@ impl LoadArgs {
     }
 }
 
+/// Of `compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// Which work [default: all]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = Scenario::find)]
+    pub scenario: Vec<&'static Scenario>,
+    /// Beside whom [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub peers: Vec<Peer>,
+    /// How often each is measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..1000))]
+    pub rounds: u32,
+    /// How long each time
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Calls per second of the latency scenario [default: half of what HAProxy manages]
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// The proxy under test
+    #[arg(long, default_value = "target/release/pigeon-proxy")]
+    pub pigeon: PathBuf,
+    /// Core of the proxy, and core of load and engine
+    #[arg(long, value_name = "PROXY,LOAD", default_value = "0,1", value_parser = cores)]
+    pub cores: (usize, usize),
+    /// Write every measurement to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a bar chart per scenario into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub svg: Option<PathBuf>,
+    /// Also show how the ratios have changed since this file was written
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// First install the peers that are missing (Debian, as root)
+    #[arg(long)]
+    pub install: bool,
+}
+
+impl CompareArgs {
+    /// What to compare.
+    pub fn settings(self) -> compare::Settings {
+        let several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        let all = |chosen: Vec<Peer>| {
+            if chosen.is_empty() { Peer::value_variants().to_vec() } else { chosen }
+        };
+        compare::Settings {
+            scenarios: if self.scenario.is_empty() {
+                SCENARIOS.iter().collect()
+            } else {
+                self.scenario
+            },
+            peers: all(self.peers),
+            rounds: self.rounds,
+            seconds: self.seconds.clamp(0.1, 3600.0),
+            rate: self.rate.filter(|rate| *rate > 0.0),
+            pigeon: self.pigeon,
+            cores: several.then_some(self.cores),
+            json: self.json,
+            svg: self.svg,
+            against: self.against,
+            install: self.install,
+        }
+    }
+}
+
+fn cores(text: &str) -> Result<(usize, usize), String> {
+    let pair = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    pair.ok_or("write it like 0,1".to_owned())
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it like x-tenant=acme")?;
     if name.is_empty() || name.bytes().any(|b| b.is_ascii_uppercase() || b <= b' ') {
         return Err(format!("\"{}\" is no lower-case header name", name.escape_debug()));
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The comparison starts the load generator by its command line.
+    #[test]
+    fn a_plan_comes_back_from_its_arguments() {
+        let base = Plan::new("127.0.0.1:1".parse().expect("address"), Kind::Bidi);
+        let plans = [
+            Plan { extent: Extent::Idle, watch: Some(7), messages: 0, ..base.clone() },
+            Plan { extent: Extent::Calls(9), timeout: true, flush_each: true, ..base.clone() },
+            Plan { rate: Some(1234.5), metadata: vec![("a".into(), "b=c".into())], ..base.clone() },
+            Plan { kind: Kind::Http1, size: 0, messages: 3, connections: 4, streams: 5, ..base },
+        ];
+        for plan in plans {
+            let args =
+                ["pigeon-bench", "load"].map(str::to_owned).into_iter().chain(plan.to_args());
+            let Command::Load(args) = Cli::parse_from(args).command else { panic!("not load") };
+            assert_eq!(args.plan(), plan);
+        }
+    }
+
+    #[test]
+    fn scenarios_are_found_or_named() {
+        let parse = |name| Cli::try_parse_from(["pigeon-bench", "compare", "--scenario", name]);
+        assert!(parse("8x16,http1").is_ok());
+        assert!(parse("9x9").expect_err("none").to_string().contains("100x10"));
+    }
 }

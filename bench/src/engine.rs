@@ -18,7 +18,7 @@ pub use self::later::Delay;
 use self::later::Timers;
 use crate::wire::frame::PREFACE;
 use crate::wire::poll::Poll;
-use crate::wire::socket::{Got, READ, Socket};
+use crate::wire::socket::{Got, READ, Socket, listen};
 
 /// The gRPC service of the engine; its methods are named as `load` names kinds of calls.
 pub const SERVICE: &str = "/bench.Echo/";
@@ -131,9 +131,8 @@ impl Engine {
     /// # Errors
     /// When the address is taken.
     pub fn bind(address: SocketAddr, settings: Settings) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
+        let listener = listen(address)
             .with_context(|| format!("cannot listen on {address}; is another engine running?"))?;
-        listener.set_nonblocking(true)?;
         let poll = Poll::new()?;
         poll.add(&listener, LISTENER)?;
         let shared = Shared {

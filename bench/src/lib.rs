@@ -4,6 +4,7 @@
 //! CPU times are read from /proc.
 
 pub mod args;
+pub mod compare;
 pub mod engine;
 pub mod files;
 pub mod load;

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use pigeon_bench::args::{Cli, Command};
 use pigeon_bench::engine::Engine;
 use pigeon_bench::splice::Splice;
-use pigeon_bench::{files, load};
+use pigeon_bench::{compare, files, load};
 
 fn main() -> anyhow::Result<()> {
     files::allow_many()?;
@@ -22,6 +22,7 @@ fn main() -> anyhow::Result<()> {
             announce(splice.address()?, args.until_stdin_ends)?;
             splice.run()
         }
+        Command::Compare(args) => compare::compare(&args.settings()),
         Command::Load(args) => {
             let report = load::run(&args.plan())?;
             println!("{}", serde_json::to_string_pretty(&report)?);

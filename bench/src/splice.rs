@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 
 use crate::wire::poll::Poll;
-use crate::wire::socket::{Got, READ, Socket};
+use crate::wire::socket::{Got, READ, Socket, listen};
 
 const LISTENER: u64 = 0;
 /// Bytes that wait for one side at most; the other side is not read while there are more.
@@ -36,9 +36,7 @@ impl Splice {
     /// # Errors
     /// When the address is taken.
     pub fn bind(address: SocketAddr, engine: SocketAddr) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
         let poll = Poll::new()?;
         poll.add(&listener, LISTENER)?;
         Ok(Self { listener, engine, poll, sides: HashMap::new(), next: 2 })

@@ -277,9 +277,10 @@ impl Driver<'_> {
         let count = self.connections.len();
         while let Some(due) = self.due.waiting.front().copied() {
             let turn = self.due.turn;
-            let free = (0..count).map(|n| (turn + n) % count);
-            let free = free.filter(|n| self.connections[*n].has_room(&self.shared)).next();
-            let Some(n) = free else { return };
+            let mut free = (0..count).map(|n| (turn + n) % count);
+            let Some(n) = free.find(|n| self.connections[*n].has_room(&self.shared)) else {
+                return;
+            };
             self.due.waiting.pop_front();
             self.due.turn = n + 1;
             self.connections[n].begin(due, &mut self.shared);

@@ -59,7 +59,7 @@ pub enum Extent {
 }
 
 /// A run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Where the calls go.
     pub target: SocketAddr,
@@ -109,11 +109,47 @@ impl Plan {
         }
     }
 
+    /// The same as arguments of `pigeon-bench load`.
+    pub fn to_args(&self) -> Vec<String> {
+        let kind = match self.kind {
+            Kind::Unary => "unary",
+            Kind::Server => "server",
+            Kind::Client => "client",
+            Kind::Bidi => "bidi",
+            Kind::H2 => "h2",
+            Kind::Http1 => "http1",
+        };
+        let mut args = vec![
+            format!("--target={}", self.target),
+            format!("--kind={kind}"),
+            format!("--connections={}", self.connections),
+            format!("--streams={}", self.streams),
+            format!("--size={}", self.size),
+            format!("--messages={}", self.messages),
+            format!("--in-flight={}", self.in_flight),
+        ];
+        match self.extent {
+            Extent::Idle => args.push("--idle".to_owned()),
+            Extent::Calls(calls) => args.push(format!("--calls={calls}")),
+            Extent::Time { warm, measured } => {
+                args.push(format!("--warm={}us", warm.as_micros()));
+                args.push(format!("--duration={}us", measured.as_micros()));
+            }
+        }
+        args.extend(self.rate.map(|rate| format!("--rate={rate}")));
+        args.extend(self.watch.map(|pid| format!("--watch={pid}")));
+        args.extend(self.metadata.iter().map(|(name, value)| format!("--metadata={name}={value}")));
+        args.extend(self.timeout.then(|| "--timeout".to_owned()));
+        args.extend(self.flush_each.then(|| "--flush-each".to_owned()));
+        args
+    }
+
     /// The header fields of every request, as a gRPC client in Go has them.
     pub fn fields(&self) -> Vec<(String, String)> {
         let grpc = !matches!(self.kind, Kind::H2 | Kind::Http1);
         let path = self.kind.path();
         let authority = self.target.to_string();
+        let length = self.size.to_string();
         let mut fields = vec![
             (":method", "POST"),
             (":scheme", "http"),
@@ -126,6 +162,7 @@ impl Plan {
             fields.push(("te", "trailers"));
         } else {
             fields.push(("user-agent", "pigeon-bench"));
+            fields.push(("content-length", length.as_str()));
         }
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let more = self.metadata.iter().cloned();

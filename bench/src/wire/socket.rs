@@ -1,10 +1,25 @@
 //! A non-blocking TCP connection with the bytes that wait to be written.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// Most bytes read at once; one buffer of this size serves all connections.
 pub const READ: usize = 256 * 1024;
+
+/// Listens. Proxies open thousands of connections at once: the standard library's backlog of 128 refuses
+/// some of them.
+///
+/// # Errors
+/// When the address is taken.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(16_384)?;
+    Ok(socket.into())
+}
 
 /// A connection. What is put in `out` goes with the next `flush`.
 pub struct Socket {
