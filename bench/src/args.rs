@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::compare::peer::Peer;
+use crate::compare;
+use crate::compare::peer::{PEERS, Peer};
 use crate::compare::scenario::{SCENARIOS, Scenario};
-use crate::compare::{self};
 use crate::engine::{Delay, Settings};
 use crate::load::{Extent, Kind, Plan};
 
@@ -242,7 +242,7 @@ impl CompareArgs {
     pub fn settings(self) -> compare::Settings {
         let several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         let all = |chosen: Vec<Peer>| {
-            if chosen.is_empty() { Peer::value_variants().to_vec() } else { chosen }
+            if chosen.is_empty() { PEERS.to_vec() } else { chosen }
         };
         compare::Settings {
             scenarios: if self.scenario.is_empty() {

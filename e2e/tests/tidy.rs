@@ -122,7 +122,7 @@ const FENCES: [Fence; 8] = [
     Fence { words: &["prometheus::"], only_in: &["*/src/metrics"] },
     Fence {
         words: &["pigeon_admin::", "pigeon_proxy::", "pigeon_demo_engine::"],
-        only_in: &["pigeon-ctl/src/dev", "*/src/main.rs", "deploy/demo-engine/"],
+        only_in: &["pigeon-ctl/src/dev", "*/src/main.rs", "deploy/demo-engine/", "bench/benches/"],
     },
     Fence { words: &["pigeon_ctl::"], only_in: &["pigeon-ctl/src/main.rs"] },
 ];

@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 
 /// A proxy, or a floor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     /// No proxy at all.
     Direct,
@@ -25,6 +25,28 @@ pub enum Peer {
     Envoy,
     /// Caddy.
     Caddy,
+}
+
+/// All of them, in the order of their turns.
+pub const PEERS: [Peer; 7] = [
+    Peer::Direct,
+    Peer::Splice,
+    Peer::Pigeon,
+    Peer::Haproxy,
+    Peer::Nginx,
+    Peer::Envoy,
+    Peer::Caddy,
+];
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        PEERS.into_iter().find(|peer| peer.to_string() == text).ok_or_else(|| {
+            let names = PEERS.map(|peer| peer.to_string()).join(", ");
+            format!("\"{}\" is nobody; there are {names}", text.escape_debug())
+        })
+    }
 }
 
 /// Where `--install` puts what pip installs, below the folder that `cargo` builds into.
@@ -214,7 +236,7 @@ mod tests {
 
     #[test]
     fn no_place_of_a_template_stays_empty() {
-        for peer in Peer::value_variants() {
+        for peer in PEERS {
             let Some((name, template)) = peer.template() else { continue };
             for http1 in [false, true] {
                 let folder = Path::new("d");

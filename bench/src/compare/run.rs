@@ -36,7 +36,9 @@ pub fn scenario(
         _ => None,
     };
     for round in 1..=settings.rounds {
-        for peer in peers {
+        // Without a proxy there is no memory of one.
+        let memory = scenario.measure == Measure::Memory;
+        for peer in peers.iter().filter(|peer| !memory || **peer != Peer::Direct) {
             let outcome = bench.one(*peer, rate, settings.seconds);
             let (report, error) = match outcome {
                 Ok(report) => (Some(report), None),
