@@ -17,6 +17,7 @@ pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod tools;
+pub mod transport;
 
 mod waiting;
 
@@ -26,4 +27,5 @@ pub use ctl::{Ctl, Ran};
 pub use engine::Engine;
 pub use process::Process;
 pub use proxy::Proxy;
+pub use transport::Transport;
 pub use waiting::{until, within};

@@ -4,12 +4,21 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use pigeon_e2e::{Cluster, Process, grpc, http, until};
+use pigeon_e2e::{Cluster, Process, Transport, grpc, http, until};
 use pigeon_proto::v1::config_client::ConfigClient;
 use pigeon_proto::v1::{ConfigUp, Subscribe, config_up};
 use tonic::{Code, Request};
 
 use crate::frames;
+
+over_both_transports!(
+    garbage_on_every_port,
+    a_request_that_could_be_read_in_two_ways_is_refused,
+    streams_that_are_opened_and_left,
+    rapid_reset,
+    continuation_flood,
+    a_caller_that_does_not_read,
+);
 
 /// Resident memory that none of the programs may pass here; idle they are far below.
 const MOST_MEMORY_KIB: u64 = 400 * 1024;
@@ -80,9 +89,8 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     .collect()
 }
 
-#[test]
-fn garbage_on_every_port() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn garbage_on_every_port(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let mut garbage: Vec<(String, Vec<u8>)> =
         (1..=8).map(|seed| (format!("noise {seed}"), noise(seed * 77, 40_000))).collect();
     let after_preface = |bytes: Vec<u8>| [frames::preface(), bytes].concat();
@@ -113,9 +121,8 @@ fn garbage_on_every_port() {
     assert_eq!(cluster.admin.get("/v1/whoami")["role"], "admin");
 }
 
-#[test]
-fn a_request_that_could_be_read_in_two_ways_is_refused() {
-    let cluster = Cluster::with_demo_routes(1, 1);
+fn a_request_that_could_be_read_in_two_ways_is_refused(transport: Transport) {
+    let cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let smuggled = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
     let answer =
         String::from_utf8_lossy(&throw(cluster.proxies[0].address(), smuggled)).into_owned();
@@ -143,9 +150,8 @@ fn a_thousand_connections_that_say_nothing() {
     check_well(&mut cluster, "the idle connections went away");
 }
 
-#[test]
-fn streams_that_are_opened_and_left() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn streams_that_are_opened_and_left(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let to = cluster.proxies[0].address();
     let mut left: Vec<TcpStream> = (0..5)
         .map(|_| {
@@ -170,9 +176,8 @@ fn streams_that_are_opened_and_left() {
 }
 
 /// HTTP/2 rapid reset: streams opened and cancelled in the same breath.
-#[test]
-fn rapid_reset() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn rapid_reset(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     for at in [cluster.proxies[0].address(), cluster.admin.stream_address()] {
         let mut bytes = frames::preface();
         for stream in 0..20_000 {
@@ -187,9 +192,8 @@ fn rapid_reset() {
 }
 
 /// Headers that never end.
-#[test]
-fn continuation_flood() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn continuation_flood(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     for at in [cluster.proxies[0].address(), cluster.admin.stream_address()] {
         let mut bytes = frames::preface();
         bytes.extend(frames::headers(1, "/x", false));
@@ -265,9 +269,8 @@ fn a_config_stream_that_breaks_the_rules() {
 }
 
 /// A caller that does not read: the proxy holds back the engine instead of filling its memory.
-#[test]
-fn a_caller_that_does_not_read() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn a_caller_that_does_not_read(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let to = cluster.proxies[0].address();
     let before = memory_kib(&cluster.proxies[0].process);
     let body = vec![b'x'; 64 << 20];

@@ -2,13 +2,14 @@
 
 use std::net::TcpStream;
 
-use pigeon_e2e::{Cluster, grpc, http, until};
+use pigeon_e2e::{Cluster, Transport, grpc, http, until};
 
 use crate::streams::Streams;
 
-#[test]
-fn sigterm_lets_streams_end_and_takes_no_new_ones() {
-    let mut cluster = Cluster::with_demo_routes(2, 1);
+over_both_transports!(sigterm_lets_streams_end_and_takes_no_new_ones,);
+
+fn sigterm_lets_streams_end_and_takes_no_new_ones(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 2, 1);
     let channels = [(); 3].map(|()| grpc::channel(cluster.proxies[0].address()));
     let mut streams = Streams::open(&channels, 30, &[("demo-gap-ms", "20")]);
 

@@ -6,6 +6,18 @@
 // Helpers of tests may panic like the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+/// Makes two tests of each story, `relay::story` and `hyper::story`, which get their transport.
+macro_rules! over_both_transports {
+    ($($story:ident),+ $(,)?) => {
+        mod relay {
+            $(#[test] fn $story() { super::$story(pigeon_e2e::Transport::Relay); })+
+        }
+        mod hyper {
+            $(#[test] fn $story() { super::$story(pigeon_e2e::Transport::Hyper); })+
+        }
+    };
+}
+
 mod admin_away;
 mod attacks;
 mod bad_config;
