@@ -31,6 +31,8 @@ mod drain;
 mod engine_killed;
 mod examples;
 mod frames;
+mod h2spec;
+mod interop;
 mod kinds;
 mod latency;
 mod limits;
