@@ -242,4 +242,5 @@ for (const [name, run] of Object.entries(cases)) {
   console.log(JSON.stringify({ check: `${name} (grpc-js)`, ok: detail === "", detail }));
 }
 client.close();
-process.exitCode = failed > 0 ? 1 : 0;
+// Not waiting for the deadlines of calls that were cancelled.
+process.exit(failed > 0 ? 1 : 0);
