@@ -1,5 +1,7 @@
 //! One admin, some proxies, some demo engines.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -84,6 +86,23 @@ impl Cluster {
         }
         add.extend(more);
         self.ctl.ok(&add);
+    }
+
+    /// An engine `demo` with these endpoints, and the routes to it. No health checks: what arrives at a
+    /// scripted engine is a call of the scenario.
+    pub fn add_demo_at(&self, endpoints: &[SocketAddr], more: &[&str]) {
+        let endpoints: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+        let add = ["engine", "add", "demo", "--health", "none", "--static", &endpoints.join(",")];
+        self.ctl.ok(&[&add[..], more].concat());
+        self.add_demo_routes("demo");
+        self.in_sync();
+    }
+
+    /// Waits until no call holds or waits for a slot of the engine `demo`.
+    pub fn until_idle(&self) {
+        self.until_engine("demo", "nobody holds or waits for a slot", |status| {
+            status["in_use"] == 0 && status["waiting"] == 0
+        });
     }
 
     /// Routes every demo service and the two plain HTTP paths to `engine`.

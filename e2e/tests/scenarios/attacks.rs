@@ -4,12 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use pigeon_e2e::{Cluster, Process, Transport, grpc, http, until};
+use pigeon_e2e::{Cluster, Transport, frames, grpc, http, until};
 use pigeon_proto::v1::config_client::ConfigClient;
 use pigeon_proto::v1::{ConfigUp, Subscribe, config_up};
 use tonic::{Code, Request};
-
-use crate::frames;
 
 over_both_transports!(
     garbage_on_every_port,
@@ -33,12 +31,6 @@ fn ports(cluster: &Cluster) -> [(&'static str, SocketAddr); 4] {
     ]
 }
 
-fn memory_kib(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// Both programs run, answer on all ports, and are no larger than they should be.
 fn check_well(cluster: &mut Cluster, after: &str) {
     let channel = grpc::channel(cluster.proxies[0].address());
@@ -57,7 +49,7 @@ fn check_well(cluster: &mut Cluster, after: &str) {
     assert!(start.elapsed() < Duration::from_secs(10), "after {after}: {:?}", start.elapsed());
     for process in [&mut cluster.proxies[0].process, &mut cluster.admin.process] {
         assert_eq!(process.exited(), None, "after {after}: {}", process.stderr());
-        let memory = memory_kib(process);
+        let memory = process.memory_kib();
         assert!(memory < MOST_MEMORY_KIB, "after {after}: {memory} KiB");
         let stderr = process.stderr();
         assert!(!stderr.contains("panicked"), "after {after}: {stderr}");
@@ -183,7 +175,7 @@ fn rapid_reset(transport: Transport) {
         for stream in 0..20_000 {
             let id = 1 + 2 * stream;
             bytes.extend(frames::headers(id, "/pigeon.demo.v1.Echo/Ping", true));
-            bytes.extend(frames::reset(id));
+            bytes.extend(frames::reset(id, 8));
         }
         throw(at, &bytes);
         check_well(&mut cluster, "20,000 resets");
@@ -272,7 +264,7 @@ fn a_config_stream_that_breaks_the_rules() {
 fn a_caller_that_does_not_read(transport: Transport) {
     let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let to = cluster.proxies[0].address();
-    let before = memory_kib(&cluster.proxies[0].process);
+    let before = cluster.proxies[0].process.memory_kib();
     let body = vec![b'x'; 64 << 20];
     let mut socket = TcpStream::connect(to).unwrap();
     socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -280,7 +272,7 @@ fn a_caller_that_does_not_read(transport: Transport) {
     socket.write_all(head.as_bytes()).unwrap();
     let stuck = socket.write_all(&body);
     assert!(stuck.is_err(), "64 MB were taken though nothing was read");
-    let after = memory_kib(&cluster.proxies[0].process);
+    let after = cluster.proxies[0].process.memory_kib();
     assert!(after < before + 40 * 1024, "{before} KiB before, {after} KiB after");
     drop(socket);
     check_well(&mut cluster, "a caller that did not read");
