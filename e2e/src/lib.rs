@@ -13,6 +13,7 @@ pub mod engine;
 pub mod frames;
 pub mod grpc;
 pub mod http;
+pub mod limits;
 pub mod ports;
 pub mod process;
 pub mod programs;

@@ -1,5 +1,6 @@
 //! One end of an HTTP/2 connection, frame by frame: for peers that do what no library would do.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -36,12 +37,23 @@ impl Frame {
     }
 }
 
-/// A connection. It answers SETTINGS and PING by itself.
+/// The window of every connection and stream until somebody says otherwise (RFC 9113, 6.9.2).
+const WINDOW: i64 = 65_535;
+/// Bytes of DATA that are credited together.
+const CREDITED: u32 = 16_384;
+/// The longest frame that every peer takes.
+const LONGEST: usize = 16_384;
+
+/// A connection. It answers SETTINGS and PING by itself, credits what it has read, and keeps the windows
+/// that the other end opens.
 #[derive(Debug)]
 pub struct Wire {
     socket: TcpStream,
-    /// Whether DATA that comes in is credited at once, for its stream and the connection.
-    pub credits: bool,
+    /// DATA read and not yet credited, by stream; 0 is the connection.
+    owed: HashMap<u32, u32>,
+    /// What may be sent, by stream, counted from the initial window; 0 is the connection.
+    windows: HashMap<u32, i64>,
+    initial_window: i64,
 }
 
 impl Wire {
@@ -75,7 +87,8 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(LIMIT))?;
         socket.set_write_timeout(Some(LIMIT))?;
-        Ok(Self { socket, credits: true })
+        let (owed, windows) = (HashMap::new(), HashMap::from([(0, WINDOW)]));
+        Ok(Self { socket, owed, windows, initial_window: WINDOW })
     }
 
     /// Sends bytes as they are.
@@ -98,7 +111,14 @@ impl Wire {
                     if frame.kind == frames::PING { frame.payload.as_slice() } else { &[] };
                 self.send(&frames::frame(frame.kind, frames::ACK, 0, answer))?;
             }
-            frames::DATA if self.credits && !frame.payload.is_empty() => self.credit(&frame)?,
+            frames::DATA => self.credit(&frame)?,
+            _ => {}
+        }
+        match frame.kind {
+            frames::SETTINGS => self.settings(&frame.payload),
+            frames::WINDOW_UPDATE => {
+                *self.windows.entry(frame.stream).or_default() += i64::from(frame.number(0));
+            }
             _ => {}
         }
         Ok(frame)
@@ -115,12 +135,58 @@ impl Wire {
     }
 
     fn credit(&mut self, frame: &Frame) -> io::Result<()> {
-        let credit = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
-        let mut updates = frames::window_update(0, credit);
-        if !frame.ends() {
-            updates.extend(frames::window_update(frame.stream, credit));
+        let read = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
+        for stream in [0, frame.stream] {
+            let owed = self.owed.entry(stream).or_default();
+            *owed += read;
+            if *owed >= CREDITED {
+                let credit = std::mem::take(owed);
+                self.send(&frames::window_update(stream, credit))?;
+            }
         }
-        self.send(&updates)
+        if frame.ends() {
+            self.owed.remove(&frame.stream);
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, payload: &[u8]) {
+        for entry in payload.chunks_exact(6).filter(|entry| entry[..2] == [0, 4]) {
+            let value = u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]);
+            self.initial_window = i64::from(value);
+        }
+    }
+
+    /// Sends DATA as fast as the other end opens its windows.
+    ///
+    /// # Errors
+    /// Those of [`Wire::frame`]; `ConnectionReset` when the stream was reset.
+    pub fn send_data(&mut self, stream: u32, mut bytes: &[u8], end: bool) -> io::Result<()> {
+        loop {
+            let room = self.room(stream).min(LONGEST).min(bytes.len());
+            if room > 0 || bytes.is_empty() {
+                let (now, rest) = bytes.split_at(room);
+                bytes = rest;
+                self.send(&frames::data(stream, now, end && rest.is_empty()))?;
+                let sent = i64::try_from(room).unwrap_or(i64::MAX);
+                *self.windows.entry(0).or_default() -= sent;
+                *self.windows.entry(stream).or_default() -= sent;
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                continue;
+            }
+            let frame = self.frame()?;
+            if frame.kind == frames::RST_STREAM && frame.stream == stream {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
+    }
+
+    /// What both windows allow to be sent now.
+    fn room(&self, stream: u32) -> usize {
+        let of = |stream| self.windows.get(&stream).copied().unwrap_or(0);
+        usize::try_from(of(0).min(self.initial_window + of(stream))).unwrap_or(0)
     }
 
     /// Reads until a stream has ended: the frames of it.

@@ -15,6 +15,8 @@ over_both_transports!(
     streams_that_are_opened_and_left,
     rapid_reset,
     continuation_flood,
+    floods_of_frames_that_cost_the_sender_little,
+    header_bombs,
     a_caller_that_does_not_read,
 );
 
@@ -195,6 +197,49 @@ fn continuation_flood(transport: Transport) {
         throw(at, &bytes);
         check_well(&mut cluster, "48 MB of headers");
     }
+}
+
+/// Frames that must be answered or looked at, as many as fit into some seconds, and nothing read.
+fn floods_of_frames_that_cost_the_sender_little(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
+    let to = cluster.proxies[0].address();
+    let open = frames::headers(1, "/pigeon.demo.v1.Speech/Recognize", true);
+    let after_open = |flood: Vec<u8>| [open.clone(), flood].concat();
+    let priority: Vec<u8> = frames::frame(2, 0, 3, &[0, 0, 0, 1, 7]);
+    for (what, bytes) in [
+        ("PING", frames::frame(frames::PING, 0, 0, &[7; 8]).repeat(300_000)),
+        ("SETTINGS", frames::settings(&[]).repeat(300_000)),
+        ("SETTINGS with entries", frames::settings(&[(4, 70_000); 100]).repeat(5_000)),
+        ("PRIORITY", priority.repeat(300_000)),
+        ("WINDOW_UPDATE", after_open(frames::window_update(1, 1).repeat(300_000))),
+        ("empty DATA", after_open(frames::data(1, &[], false).repeat(300_000))),
+        ("an unknown kind", frames::frame(99, 0, 0, &[]).repeat(300_000)),
+        ("GOAWAY", frames::goaway(0, 0).repeat(300_000)),
+        ("one byte of DATA", after_open(frames::data(1, b"x", false).repeat(60_000))),
+    ] {
+        throw(to, &[frames::preface(), bytes].concat());
+        check_well(&mut cluster, &format!("a flood of {what}"));
+    }
+    cluster.until_idle();
+}
+
+/// A small block that unfolds to a large one: one field put into the table, then named again and again.
+fn header_bombs(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
+    let to = cluster.proxies[0].address();
+    // A literal that is kept (0x40), with a name of one byte and a value of 3,900.
+    let mut block = vec![0x83, 0x86, 0x84, 0x40, 1, b'a', 0x7f, 0xbd, 0x1d];
+    block.extend([b'b'; 3_900]);
+    // The newest entry of the table, 12,000 times: 47 MB of fields.
+    block.resize(block.len() + 12_000, 0xbe);
+    assert!(block.len() < 16_384, "one frame");
+    let bomb = |id| frames::frame(frames::HEADERS, 5, id, &block);
+    let bombs: Vec<u8> = (0..200).flat_map(|n| bomb(1 + 2 * n)).collect();
+    for _ in 0..3 {
+        throw(to, &[frames::preface(), bombs.clone()].concat());
+        check_well(&mut cluster, "header bombs");
+    }
+    assert!(cluster.engines[0].stats().calls < 10, "the engine was spared");
 }
 
 /// The config stream wants the proxies' token, and the very same error whatever else is offered.
