@@ -47,6 +47,25 @@ test("times and numbers", () => {
   assert.deepEqual([7, 12345, 12345678, NaN].map(words.count), ["7", "12,345", "12.3 M", "–"]);
 });
 
+test("times of a call to about two digits", () => {
+  const cases = [[0, "0.00 ms"], [0.064, "0.06 ms"], [1.26, "1.3 ms"], [81.5, "82 ms"], [999.6, "1.0 s"], [61_000, "61 s"]];
+  for (const [ms, text] of cases) assert.equal(words.fine(ms), text);
+});
+
+test("the shares of a route add up to 100", () => {
+  assert.deepEqual(words.sharesOf({ engine: "a", split: [] }), [{ engine: "a", percent: 100 }]);
+  assert.deepEqual(words.sharesOf({ engine: "a", split: [{ engine: "b", percent: 10 }, { engine: "c", percent: 5 }] }),
+    [{ engine: "a", percent: 85 }, { engine: "b", percent: 10 }, { engine: "c", percent: 5 }]);
+});
+
+test("a reason names who gives it where proxies do not agree", () => {
+  const view = (proxy, state) => ({ proxy, state, reason: "" });
+  assert.equal(words.reasonInWords({ state: "healthy", reason: "", proxies: [] }), "");
+  assert.equal(words.reasonInWords({ state: "ejected", reason: "5 calls failed", proxies: [] }), "5 calls failed");
+  const proxies = [view("p2", "ejected"), view("p1", "healthy")];
+  assert.equal(words.reasonInWords({ state: "ejected", reason: "5 calls failed", proxies }), "5 calls failed (1 of 2 proxies: p2)");
+});
+
 test("a pool in words", () => {
   const pool = { mode: "strict", slots: 1, queue: 0, queue_timeout: "2s" };
   for (const [p, proxies, text] of [
@@ -85,6 +104,37 @@ test("each problem is found, the worst first", () => {
   const refusal = problems(s, history.emptyHistory(), 0).find((p) => p.key.startsWith("refused"));
   assert.match(refusal.why, /address in use\. It goes on serving the listener as of revision 3\./);
   assert.equal(refusal.code, "PGN-P301");
+});
+
+test("endpoints without calls are a problem, and worse when there is no other", () => {
+  const endpoint = (address, state, more) => ({ address, state, drain: false, reason: state === "ejected" ? "5 calls failed" : "", proxies: [], ...more });
+  const of = (name, ...endpoints) => engine(name, { endpoints }, endpoints.map((p) => ({ address: p.address })));
+  const routes = [{ name: "r", spec: { engine: "x", split: [{ engine: "drained", percent: 5 }] } }];
+  const disputed = { proxies: [{ proxy: "p2", state: "ejected" }, { proxy: "p1", state: "healthy" }] };
+  const s = summary({ routes, engines: [
+    of("some", endpoint("a:1", "ejected"), endpoint("b:1", "healthy"), endpoint("c:1", "draining")),
+    of("all", endpoint("a:1", "ejected"), endpoint("b:1", "unhealthy"), endpoint("c:1", "draining", { drain: true })),
+    of("disputed", endpoint("a:1", "ejected", disputed)),
+    of("drained", endpoint("a:1", null, { drain: true })),
+    of("unused", endpoint("a:1", "draining", { drain: true })),
+    of("well", endpoint("a:1", "starting"), endpoint("b:1", null)),
+  ] });
+  assert.deepEqual(found(s), [["bad", "idle/all"], ["bad", "idle/drained"], ["warn", "idle/some"], ["warn", "idle/disputed"]]);
+  const said = Object.fromEntries(problems(s, history.emptyHistory(), 0).map((p) => [p.key, p]));
+  assert.equal(said["idle/some"].title, "1 of 3 endpoints of engine some gets no calls");
+  assert.match(said["idle/all"].why, /^a:1 is ejected: 5 calls failed\. b:1 is unhealthy: no reason given\. c:1 is set to drain\.$/);
+  assert.equal(said["idle/some"].why, "a:1 is ejected: 5 calls failed.");
+  assert.equal(said["idle/disputed"].title, "1 of 1 endpoint of engine disputed gets no calls of some proxies");
+  assert.match(said["idle/disputed"].why, /1 of 2 proxies: p2/);
+  assert.deepEqual(said["idle/all"].next, ["pigeon-ctl engine endpoints all"]);
+  // A removed endpoint that finishes its calls is not one of the engine.
+  const left = summary({ engines: [engine("e", { endpoints: [endpoint("old:1", "ejected")] })] });
+  assert.deepEqual(found(left), []);
+});
+
+test("a share of a split is a use of its engine", () => {
+  const routes = [{ name: "r", spec: { engine: "a", split: [{ engine: "b", percent: 5 }] } }];
+  assert.deepEqual(found(summary({ routes, engines: [engine("b", {}, [])] })), [["bad", "endpoints/b"]]);
 });
 
 test("the command that starts a proxy names no port it cannot know", () => {

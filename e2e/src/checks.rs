@@ -1,5 +1,5 @@
-//! Python scripts that check one thing after another and say for each how it went, one JSON line each:
-//! `{"check": "unary", "ok": true, "detail": ""}`.
+//! Scripts in other languages that check one thing after another and say for each how it went, one JSON
+//! line each: `{"check": "unary", "ok": true, "detail": ""}`.
 
 use std::process::{Command, Stdio};
 
@@ -16,12 +16,18 @@ pub fn run(test: &str, script: &str, arguments: &[&str], expected: usize) {
     let Some(python) = tools::python() else {
         return tools::skip(test, "Python with grpcio", tools::PYTHON_INSTALL);
     };
-    let output = Command::new(python)
-        .arg(tools::script(script))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("python starts");
+    let mut command = Command::new(python);
+    command.arg(tools::script(script)).args(arguments);
+    run_command(test, command, expected);
+}
+
+/// As [`run`], with a command that speaks the same lines.
+///
+/// # Panics
+/// If a check failed, or the command itself.
+pub fn run_command(test: &str, mut command: Command, expected: usize) {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     let checks: Vec<Value> =
@@ -31,6 +37,6 @@ pub fn run(test: &str, script: &str, arguments: &[&str], expected: usize) {
         eprintln!("{}: {}", check["check"], check["detail"].as_str().unwrap_or(""));
     }
     assert!(failed.is_empty(), "{test}: {} of {} checks failed", failed.len(), checks.len());
-    assert!(output.status.success(), "{script}: {}\n{stdout}\n{stderr}", output.status);
-    assert!(checks.len() >= expected, "{script}: {} checks of {expected}\n{stderr}", checks.len());
+    assert!(output.status.success(), "{test}: {}\n{stdout}\n{stderr}", output.status);
+    assert!(checks.len() >= expected, "{test}: {} checks of {expected}\n{stderr}", checks.len());
 }

@@ -1,9 +1,11 @@
 //! One admin, some proxies, some demo engines.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Admin, Ctl, Engine, Proxy, until};
+use crate::{Admin, Ctl, Engine, Proxy, Transport, until};
 
 /// The routes to the demo engines: name, flag and value of the match.
 const DEMO_ROUTES: [(&str, &str, &str); 5] = [
@@ -35,12 +37,22 @@ impl Cluster {
     /// # Panics
     /// If a program does not start.
     pub fn start(proxies: usize, engines: usize) -> Self {
+        Self::begin(None, proxies, engines)
+    }
+
+    /// As [`Cluster::start`], with proxies that carry HTTP/2 calls by `transport`.
+    pub fn over(transport: Transport, proxies: usize, engines: usize) -> Self {
+        Self::begin(Some(transport), proxies, engines)
+    }
+
+    fn begin(transport: Option<Transport>, proxies: usize, engines: usize) -> Self {
         let dir = TempDir::with_prefix("pigeon-e2e-").expect("a temporary directory");
         let admin = Admin::start(&dir.path().join("admin"));
         let ctl = Ctl::new(&admin, dir.path());
         let engines = (1..=engines).map(|n| Engine::start(&format!("demo-{n}"), &[])).collect();
-        let proxies =
-            (1..=proxies).map(|n| Proxy::start(&format!("edge-{n}"), &admin, dir.path())).collect();
+        let proxies = (1..=proxies)
+            .map(|n| Proxy::start(&format!("edge-{n}"), &admin, dir.path(), transport))
+            .collect();
         let cluster = Self { proxies, engines, admin, ctl, dir };
         cluster.in_sync();
         cluster
@@ -48,11 +60,19 @@ impl Cluster {
 
     /// As [`Cluster::start`], with an engine `demo` of all engines and the routes to it.
     pub fn with_demo_routes(proxies: usize, engines: usize) -> Self {
-        let cluster = Self::start(proxies, engines);
-        cluster.add_engine("demo", &[]);
-        cluster.add_demo_routes("demo");
-        cluster.in_sync();
-        cluster
+        Self::start(proxies, engines).and_demo_routes()
+    }
+
+    /// As [`Cluster::with_demo_routes`], with proxies that carry HTTP/2 calls by `transport`.
+    pub fn with_demo_routes_over(transport: Transport, proxies: usize, engines: usize) -> Self {
+        Self::over(transport, proxies, engines).and_demo_routes()
+    }
+
+    fn and_demo_routes(self) -> Self {
+        self.add_engine("demo", &[]);
+        self.add_demo_routes("demo");
+        self.in_sync();
+        self
     }
 
     /// `engine add NAME --static …` with the addresses of all engines.
@@ -66,6 +86,23 @@ impl Cluster {
         }
         add.extend(more);
         self.ctl.ok(&add);
+    }
+
+    /// An engine `demo` with these endpoints, and the routes to it. No health checks: what arrives at a
+    /// scripted engine is a call of the scenario.
+    pub fn add_demo_at(&self, endpoints: &[SocketAddr], more: &[&str]) {
+        let endpoints: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+        let add = ["engine", "add", "demo", "--health", "none", "--static", &endpoints.join(",")];
+        self.ctl.ok(&[&add[..], more].concat());
+        self.add_demo_routes("demo");
+        self.in_sync();
+    }
+
+    /// Waits until no call holds or waits for a slot of the engine `demo`.
+    pub fn until_idle(&self) {
+        self.until_engine("demo", "nobody holds or waits for a slot", |status| {
+            status["in_use"] == 0 && status["waiting"] == 0
+        });
     }
 
     /// Routes every demo service and the two plain HTTP paths to `engine`.

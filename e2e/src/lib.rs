@@ -10,13 +10,18 @@ pub mod checks;
 pub mod cluster;
 pub mod ctl;
 pub mod engine;
+pub mod frames;
 pub mod grpc;
 pub mod http;
+pub mod limits;
 pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod scripted;
 pub mod tools;
+pub mod transport;
+pub mod wire;
 
 mod waiting;
 
@@ -26,4 +31,7 @@ pub use ctl::{Ctl, Ran};
 pub use engine::Engine;
 pub use process::Process;
 pub use proxy::Proxy;
+pub use scripted::Scripted;
+pub use transport::Transport;
 pub use waiting::{until, within};
+pub use wire::Wire;

@@ -39,6 +39,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Its resident memory, in KiB.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn memory_kib(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&file).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        size.unwrap_or_else(|| panic!("{}: no VmRSS in {file}: {}", self.name, self.stderr()))
+    }
+
     /// All it has written to stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http;
-use crate::{Admin, Process, ports, programs, until};
+use crate::{Admin, Process, Transport, ports, programs, until};
 
 /// A proxy with its own state directory and ports, which stay the same when it is started again.
 #[derive(Debug)]
 pub struct Proxy {
     name: String,
     arguments: Vec<String>,
+    transport: Option<Transport>,
     address: SocketAddr,
     status: SocketAddr,
     /// The process that runs now, or ran last.
@@ -19,8 +20,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one that takes its configuration from `admin`, and waits until it is ready.
-    pub fn start(name: &str, admin: &Admin, dir: &Path) -> Self {
+    /// Starts one that takes its configuration from `admin`, and waits until it is ready. Without a
+    /// transport it uses the one that is its default.
+    pub fn start(name: &str, admin: &Admin, dir: &Path, transport: Option<Transport>) -> Self {
         let admin_url = format!("http://{}", admin.stream_address());
         let token = admin.proxy_token_file();
         let arguments = [
@@ -28,15 +30,15 @@ impl Proxy {
             ("--token-file", shown(&token)),
             ("--state-dir", shown(&dir.join(name))),
         ];
-        Self::spawn(name, &arguments)
+        Self::spawn(name, &arguments, transport)
     }
 
     /// Starts one that takes its configuration from a file.
     pub fn from_file(name: &str, config: &Path) -> Self {
-        Self::spawn(name, &[("--config", shown(config))])
+        Self::spawn(name, &[("--config", shown(config))], None)
     }
 
-    fn spawn(name: &str, source: &[(&str, String)]) -> Self {
+    fn spawn(name: &str, source: &[(&str, String)], transport: Option<Transport>) -> Self {
         let [address, status] = [ports::free(), ports::free()]
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let own = [
@@ -49,8 +51,9 @@ impl Proxy {
         let pairs = source.iter().chain(&own);
         let arguments: Vec<String> =
             pairs.flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect();
-        let process = run(name, &arguments);
-        let mut proxy = Self { name: name.to_owned(), arguments, address, status, process };
+        let process = run(name, &arguments, transport);
+        let name = name.to_owned();
+        let mut proxy = Self { name, arguments, transport, address, status, process };
         proxy.ready();
         proxy
     }
@@ -58,7 +61,7 @@ impl Proxy {
     /// Starts it again after it was killed or ended, and waits until it is ready.
     pub fn start_again(&mut self) {
         assert!(self.process.exited().is_some(), "{} still runs", self.name);
-        self.process = run(&self.name, &self.arguments);
+        self.process = run(&self.name, &self.arguments, self.transport);
         self.ready();
     }
 
@@ -100,9 +103,12 @@ impl Proxy {
     }
 }
 
-fn run(name: &str, arguments: &[String]) -> Process {
+fn run(name: &str, arguments: &[String], transport: Option<Transport>) -> Process {
     let mut command = Command::new(programs::path("pigeon-proxy"));
     command.args(arguments);
+    if let Some(transport) = transport {
+        command.env("PIGEON_RELAY", transport.relay_flag());
+    }
     Process::start(name, command)
 }
 

@@ -1,4 +1,5 @@
-//! Programs that the tests use where the machine has them: curl, Python with grpcio, node, Chromium.
+//! Programs that the tests use where the machine has them: curl, Python with grpcio, node with grpc-js,
+//! the tools of `e2e/go`, Chromium.
 //!
 //! A test that lacks one says so loudly and passes; with `PIGEON_REQUIRE_ALL=1`, as `./test` sets it,
 //! it fails.
@@ -44,6 +45,24 @@ pub fn python() -> Option<PathBuf> {
     })
 }
 
+/// A tool of `e2e/go`, built by `./test` into `target/go`, or one on the path.
+pub fn go(name: &str) -> Option<PathBuf> {
+    let ours = programs::repository().join("target/go").join(name);
+    if ours.is_file() { Some(ours) } else { find(name) }
+}
+
+/// How to get what [`go`] looks for.
+pub const GO_INSTALL: &str = "run ./test, which builds the tools of e2e/go";
+
+/// node, if the packages of `e2e/node` are installed.
+pub fn node() -> Option<PathBuf> {
+    let packages = programs::repository().join("e2e/node/node_modules/@grpc/grpc-js");
+    if packages.is_dir() { find("node") } else { None }
+}
+
+/// How to get what [`node`] looks for.
+pub const NODE_INSTALL: &str = "run ./test, or install node and run npm ci in e2e/node";
+
 /// How to get what [`python`] looks for.
 pub const PYTHON_INSTALL: &str =
     "run ./test, or pip install -r e2e/python/requirements.txt and set PIGEON_PYTHON";
@@ -51,6 +70,11 @@ pub const PYTHON_INSTALL: &str =
 /// A script of `e2e/python`.
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
+}
+
+/// A script of `e2e/node`.
+pub fn node_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("node").join(name)
 }
 
 /// Runs a program to its end: exit code, stdout, stderr.

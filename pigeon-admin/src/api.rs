@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod code;
 mod conditions;
+mod endpoints;
 mod error;
 mod frame;
 mod objects;
@@ -108,6 +109,7 @@ fn reference_text(document: &OpenApi) -> String {
 fn documented() -> (Router<ApiState>, OpenApi) {
     let (router, document) = OpenApiRouter::with_openapi(reference::head())
         .merge(objects::routes())
+        .merge(endpoints::routes())
         .merge(apply::routes())
         .merge(revisions::routes())
         .merge(proxies::routes())

@@ -79,7 +79,7 @@ pub enum Change {
     /// Create or replace.
     Put {
         /// The whole object.
-        object: Object,
+        object: Box<Object>,
         /// What must hold before.
         expect: Expect,
     },

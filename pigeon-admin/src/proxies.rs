@@ -3,8 +3,10 @@
 //! In memory only: a proxy that is away stays listed until the admin restarts.
 
 mod applied;
+mod latency;
 mod registry;
 mod report;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +15,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use applied::Applied;
+pub use latency::{FirstMessage, Histogram};
 use registry::Registry;
 pub use registry::{Hello, Session};
 pub use report::{EndpointReport, EngineReport, UsageReport};
+pub use usage::{EndpointState, EndpointUse, EndpointView, EngineUse};
 
 /// One proxy as last heard of.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,34 +81,6 @@ pub struct Rejection {
     pub message: String,
     /// The version still serving in its place; 0 = the object is not served at all.
     pub serving_mod_revision: u64,
-}
-
-/// What the connected proxies together carry for one engine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EngineUse {
-    /// Slots there are; `None` without a limit.
-    pub slots: Option<u64>,
-    /// Slots held by calls now.
-    pub in_use: u64,
-    /// Calls waiting for a slot now.
-    pub waiting: u64,
-    /// Calls ended since the proxies started.
-    pub calls: u64,
-    /// Of these, the ones that failed in the gateway or the engine's transport.
-    pub failures: u64,
-    /// The same for every endpoint, by address.
-    pub endpoints: Vec<EndpointUse>,
-}
-
-/// What the connected proxies together carry for one endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EndpointUse {
-    /// host:port
-    pub address: String,
-    /// Slots there are; `None` without a limit.
-    pub slots: Option<u64>,
-    /// Slots held by calls now.
-    pub in_use: u64,
 }
 
 /// Cheap handle; clones share everything.

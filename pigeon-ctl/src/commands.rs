@@ -32,7 +32,7 @@ use crate::output::Printer;
 use crate::session::Session;
 
 #[cfg(feature = "dev")]
-pub(crate) use route::matches as route_in_words;
+pub(crate) use route::{engines as engines_in_words, matches as route_in_words};
 
 /// What a command has at hand.
 pub(crate) struct Desk {
@@ -109,10 +109,10 @@ fn contexts(desk: &Desk, command: ContextCommand) -> Outcome {
 
 fn routes(desk: &Desk, command: RouteCommand) -> Outcome {
     match command {
-        RouteCommand::Add(args) => route::add(desk, args),
+        RouteCommand::Add(args) => route::add(desk, *args),
         RouteCommand::List => route::list(desk),
         RouteCommand::Get(named) => object::get(desk, Kind::Route, &named.name),
-        RouteCommand::Set(args) => route::set(desk, args),
+        RouteCommand::Set(args) => route::set(desk, *args),
         RouteCommand::Rm(args) => object::remove(desk, Kind::Route, &args),
         RouteCommand::Test(args) => route::test(desk, args),
     }
@@ -120,10 +120,13 @@ fn routes(desk: &Desk, command: RouteCommand) -> Outcome {
 
 fn engines(desk: &Desk, command: EngineCommand) -> Outcome {
     match command {
-        EngineCommand::Add(args) => engine::add(desk, args),
+        EngineCommand::Add(args) => engine::add(desk, *args),
         EngineCommand::List => engine::list(desk),
         EngineCommand::Get(named) => object::get(desk, Kind::Engine, &named.name),
-        EngineCommand::Set(args) => engine::set(desk, args),
+        EngineCommand::Set(args) => engine::set(desk, *args),
+        EngineCommand::Endpoints(args) => engine::endpoints(desk, &args),
+        EngineCommand::Drain(args) => engine::drain(desk, &args, true),
+        EngineCommand::Undrain(args) => engine::drain(desk, &args, false),
         EngineCommand::Rm(args) => object::remove(desk, Kind::Engine, &args),
     }
 }

@@ -45,12 +45,19 @@ impl Printer {
     /// # Errors
     /// Standard output cannot be written, for another reason than that nobody reads it.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
+        self.reaches(text).map(|_| ())
+    }
+
+    /// Prints text, and says whether there still is someone to read it.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn reaches(&self, text: &str) -> Result<bool, Failure> {
         let mut stdout = anstream::stdout();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::system(format!("cannot write to standard output: {e}")))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(e) => Err(Failure::system(format!("cannot write to standard output: {e}"))),
         }
     }
 

@@ -72,6 +72,20 @@ impl Session {
         })
     }
 
+    /// Waits.
+    ///
+    /// # Errors
+    /// Ctrl-C.
+    pub fn pause(&self, time: Duration) -> Result<(), Failure> {
+        let mut interrupt = self.interrupt.borrow_mut();
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(time) => Ok(()),
+                _ = interrupt.recv() => Err(Failure::interrupted("interrupted")),
+            }
+        })
+    }
+
     /// Reads one representation.
     ///
     /// # Errors

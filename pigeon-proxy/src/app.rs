@@ -47,6 +47,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Where calls are written down.
     pub access_log: AccessLog,
+    /// Calls with HTTP/2 on both sides are relayed frame by frame; otherwise they take the general path.
+    pub relay: bool,
     /// `status_listen` may be beyond loopback.
     pub insecure_bind: bool,
     /// How long things wait.
@@ -139,6 +141,7 @@ impl Config {
             workers: None,
             drain_timeout: Duration::from_secs(30),
             access_log: AccessLog::off(),
+            relay: true,
             insecure_bind: false,
             timings: Timings::default(),
         }
@@ -196,10 +199,12 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     let status = TcpListener::bind(address).await.map_err(failed)?;
     let status_addr = status.local_addr().map_err(failed)?;
     let count = config.workers.unwrap_or_else(cores);
-    let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
     let metrics = Metrics::new();
     let config_metrics = ConfigMetrics::new(metrics.registry());
     let gateway = Gateway::new(metrics.clone(), config.access_log);
+    gateway.set_relay(config.relay);
+    let workers =
+        Workers::start(count, &gateway).map_err(|source| StartError::Workers { count, source })?;
     let listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
     let server = begin(&gateway, listeners, &config_metrics, config.timings, &origin);
     Ok(Proxy {

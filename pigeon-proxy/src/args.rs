@@ -65,6 +65,10 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
+    /// off: carry HTTP/2 calls on the general path too; for finding out whether the relay is to blame
+    #[arg(long, value_name = "ON|OFF", env = "PIGEON_RELAY", default_value = "on")]
+    pub relay: Switch,
+
     /// Allow the status address to be reached from other machines
     #[arg(long)]
     pub insecure_bind: bool,
@@ -83,6 +87,15 @@ pub enum AccessLogChoice {
     Text,
     /// A JSON object.
     Json,
+}
+
+/// What `--relay` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// What `--log-format` takes.
@@ -132,6 +145,7 @@ impl Args {
             workers: self.workers,
             drain_timeout: self.drain_timeout,
             access_log,
+            relay: self.relay == Switch::On,
             insecure_bind: self.insecure_bind,
             ..app::Config::new(source)
         };
@@ -192,6 +206,8 @@ mod tests {
         let config = parse(&["--config", "f.yaml", "--bind", "a=0.0.0.0:0"]).expect("file");
         assert!(matches!(config.source, SourceConfig::File(p) if p.ends_with("f.yaml")));
         assert_eq!(config.binds.len(), 1);
+        assert!(config.relay);
+        assert!(!parse(&["--config", "f", "--relay", "off"]).expect("off").relay);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use pigeon_proto::model::{Address, Name, Snapshot};
+use tokio::sync::Notify;
 
-use crate::engine::{Clock, Engine, Member, Registry};
+use crate::engine::{CLASSES, Clock, Engine, Member, Registry, State};
 use crate::metrics::Metrics;
 use crate::record::AccessLog;
 use crate::table::Table;
@@ -19,7 +21,10 @@ pub struct Gateway {
     metrics: Metrics,
     access_log: AccessLog,
     draining: AtomicBool,
+    relay: AtomicBool,
     calls_open: AtomicUsize,
+    /// A table was installed.
+    installed: Notify,
 }
 
 /// How much of an engine is in use.
@@ -35,6 +40,9 @@ pub struct EngineUsage {
     pub failures: u64,
     /// Its endpoints, in the order of the configuration.
     pub endpoints: Vec<EndpointUsage>,
+    /// The calls of the last ten seconds by the time to the first message of their response, over all
+    /// endpoints: see [`EndpointUsage::first_message`].
+    pub first_message: [u32; CLASSES],
 }
 
 /// How much of an endpoint is in use.
@@ -46,6 +54,18 @@ pub struct EndpointUsage {
     pub in_use: u32,
     /// Slots it has; none without a limit (pool mode off).
     pub slots: Option<u32>,
+    /// How it does.
+    pub state: State,
+    /// Why it is not healthy, in words; empty if it is.
+    pub reason: String,
+    /// Calls ended there since the proxy started.
+    pub calls: u64,
+    /// Of these, the ones that it failed: resets, answers that are not HTTP, gRPC UNAVAILABLE, HTTP 502 to
+    /// 504. Not those whose caller went away or whose time was over.
+    pub failures: u64,
+    /// The calls of the last ten seconds by the time from being sent there to the first message of their
+    /// response: entry `i` counts those below 2^i × 64 µs that no earlier entry counts.
+    pub first_message: [u32; CLASSES],
 }
 
 impl Gateway {
@@ -57,7 +77,9 @@ impl Gateway {
             metrics: metrics.clone(),
             access_log,
             draining: AtomicBool::new(false),
+            relay: AtomicBool::new(true),
             calls_open: AtomicUsize::new(0),
+            installed: Notify::new(),
         });
         let weak = Arc::downgrade(&gateway);
         let shown = metrics.downgrade();
@@ -73,14 +95,26 @@ impl Gateway {
     /// slots and waiting calls live on; calls that run keep the table they began with.
     pub fn install(&self, snapshot: &Snapshot) {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = Table::compile(snapshot, &registry, &self.metrics);
+        let before = self.table();
+        let now = Instant::now();
+        let table = Table::compile(snapshot, &registry, &self.metrics, before.as_deref(), now);
         self.table.store(Some(Arc::new(table)));
+        self.installed.notify_one();
+    }
+
+    /// Resolves after a configuration was installed; for one listener.
+    pub(crate) async fn installed(&self) {
+        self.installed.notified().await;
+    }
+
+    /// The engines of the configuration.
+    pub(crate) fn engines(&self) -> Vec<Arc<Engine>> {
+        self.table().iter().flat_map(|table| table.engines.values().cloned()).collect()
     }
 
     /// What is in use now, by engine.
     pub fn usage(&self) -> Vec<EngineUsage> {
-        let table = self.table();
-        table.iter().flat_map(|table| table.engines.values()).map(|e| usage_of(e)).collect()
+        self.engines().iter().map(|engine| usage_of(engine)).collect()
     }
 
     /// Whether a configuration was installed.
@@ -96,6 +130,17 @@ impl Gateway {
     /// Whether new calls are answered `draining`.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether calls with HTTP/2 on both sides are relayed frame by frame (`--relay`); connections look
+    /// when they begin.
+    pub fn set_relay(&self, on: bool) {
+        self.relay.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether calls with HTTP/2 on both sides are relayed frame by frame.
+    pub fn relays(&self) -> bool {
+        self.relay.load(Ordering::Relaxed)
     }
 
     /// Calls running or waiting now.
@@ -135,16 +180,29 @@ impl Drop for OpenCall {
 fn usage_of(engine: &Engine) -> EngineUsage {
     let settings = engine.settings();
     let (calls, failures) = engine.counted();
-    let endpoint = |member: &Member| EndpointUsage {
-        address: member.endpoint.address().clone(),
-        in_use: member.endpoint.in_use(),
-        slots: Engine::slots_shown(&settings, member),
+    let now_us = engine.clock().now_us();
+    let endpoint = |member: &Member| {
+        let (state, reason) = engine.state(&settings, member);
+        let (calls, failures) = member.endpoint.counted();
+        EndpointUsage {
+            address: member.endpoint.address().clone(),
+            in_use: member.endpoint.in_use(),
+            slots: Engine::slots_shown(&settings, member),
+            state,
+            reason,
+            calls,
+            failures,
+            first_message: member.endpoint.first_messages(now_us),
+        }
     };
+    let endpoints: Vec<_> = settings.members.iter().map(endpoint).collect();
+    let sum = |class: usize| endpoints.iter().map(|e| e.first_message[class]).sum();
     EngineUsage {
         engine: engine.name().clone(),
         waiting: engine.waiting(),
         calls,
         failures,
-        endpoints: settings.members.iter().map(endpoint).collect(),
+        first_message: std::array::from_fn(sum),
+        endpoints,
     }
 }

@@ -1,12 +1,14 @@
 //! The transport on hyper: HTTP/1.1 and cleartext HTTP/2, on both sides. It reads heads, waits, and
 //! moves bytes; what happens to a call is decided by `table`, `admit`, `engine` and `reject`.
 //!
-//! A call: `call` → `head` → table → `admission` → `upstream` → `leg` and `relay` → record.
+//! A call: `call` → `head` → table → `attempts` (`admission` → `upstream` → `leg`) → `relay` → record.
 
 mod admission;
 mod answer;
+mod attempts;
 mod blame;
 mod call;
+mod caller;
 mod connection;
 mod dismiss;
 mod forward;
@@ -15,7 +17,7 @@ mod leg;
 mod preface;
 mod relay;
 mod timeout;
-mod uplink;
+mod upload;
 mod upstream;
 
 use std::net::IpAddr;
@@ -23,15 +25,22 @@ use std::sync::Arc;
 
 use pigeon_proto::model::Name;
 
+pub(crate) use self::call::call;
+pub(crate) use self::caller::{BrokenOff, CallerBody};
 pub(crate) use self::connection::serve;
+pub(crate) use self::relay::CallBody;
 pub use self::upstream::Upstreams;
+pub(crate) use self::upstream::{DialError, dial, unreachable};
 use crate::gateway::Gateway;
+use crate::relay::Relay;
 
 /// One client connection, as its calls see it.
 pub(crate) struct Client {
     pub(crate) gateway: Arc<Gateway>,
     /// The connections to engines of the worker that serves it.
     pub(crate) upstreams: Arc<Upstreams>,
+    /// What carries its calls if it speaks HTTP/2; none if everything takes the general path.
+    pub(crate) relay: Option<Arc<Relay>>,
     /// The listener it came in on.
     pub(crate) listener: Name,
     /// Who is at the other end.

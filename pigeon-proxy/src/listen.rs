@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use self::accept::Door;
 pub(crate) use self::accept::{Phase, at_least};
 use crate::gateway::Gateway;
+use crate::http::Upstreams;
 use crate::worker::Workers;
 
 /// How long connections may take to notice that they were cut.
@@ -59,6 +60,10 @@ impl Listeners {
         workers: Workers,
         binds: BTreeMap<Name, SocketAddr>,
     ) -> Listeners {
+        for worker in workers.iter() {
+            let upstreams = Arc::downgrade(&worker.upstreams);
+            worker.runtime.spawn(Upstreams::sweep(upstreams, Arc::downgrade(&gateway)));
+        }
         Listeners {
             gateway,
             workers,
@@ -170,6 +175,7 @@ impl Listeners {
                 name: name.clone(),
                 gateway: Arc::clone(&self.gateway),
                 upstreams: Arc::clone(&worker.upstreams),
+                relay: Arc::clone(&worker.relay),
                 settings: Arc::clone(&settings),
                 count: Arc::clone(&count),
                 series: series.clone(),

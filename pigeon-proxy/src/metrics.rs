@@ -29,6 +29,7 @@ struct Gauges {
     slots_in_use: IntGaugeVec,
     slots: IntGaugeVec,
     waiting: IntGaugeVec,
+    state: IntGaugeVec,
     calls_open: IntGauge,
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
@@ -134,7 +135,7 @@ impl Metrics {
     /// Sets what is in use now.
     pub fn set_usage(&self, usage: &[EngineUsage], calls_open: usize) {
         let g = &self.0.gauges;
-        for gauge in [&g.slots_in_use, &g.slots, &g.waiting] {
+        for gauge in [&g.slots_in_use, &g.slots, &g.waiting, &g.state] {
             gauge.reset();
         }
         for engine in usage {
@@ -143,6 +144,7 @@ impl Metrics {
             for endpoint in &engine.endpoints {
                 let labels = [name, endpoint.address.as_str()];
                 g.slots_in_use.with_label_values(&labels).set(endpoint.in_use.into());
+                g.state.with_label_values(&[labels[0], labels[1], endpoint.state.as_str()]).set(1);
                 if let Some(slots) = endpoint.slots {
                     g.slots.with_label_values(&labels).set(slots.into());
                 }
@@ -165,6 +167,12 @@ impl Gauges {
                 &endpoint,
             ),
             waiting: gauges(r, "pigeon_waiting", "Calls waiting for a slot.", &["engine"]),
+            state: gauges(
+                r,
+                "pigeon_endpoint_state",
+                "1 for the state an endpoint is in: healthy, starting, draining, ejected or unhealthy.",
+                &["engine", "endpoint", "state"],
+            ),
             calls_open: gauge(r, "pigeon_calls_open", "Calls running or waiting."),
             connections: gauges(r, "pigeon_connections", "Client connections open.", &listener),
             connections_total: counters(

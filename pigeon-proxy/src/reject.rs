@@ -43,6 +43,11 @@ pub enum Rejection {
     EngineProtocolError,
     /// The head of the call is too large.
     TooLarge,
+    /// A gRPC message of the call, or of its answer, is longer than its engine's `pool.max_message_bytes`.
+    MessageTooLarge {
+        /// The limit, in bytes.
+        limit: u32,
+    },
     /// The call is not one that can be carried.
     BadRequest {
         /// What is wrong with it.
@@ -50,6 +55,9 @@ pub enum Rejection {
     },
     /// This proxy is about to stop.
     Draining,
+    /// The call went on at an endpoint that was removed or set to drain for longer than the engine's
+    /// `pool.drain_timeout`.
+    EndpointDrained,
     /// This proxy has no configuration yet.
     NoConfig,
     /// This proxy has as many connections as it may have.
@@ -97,9 +105,9 @@ impl Rejection {
             Self::ConnectFailed => Reason::ConnectFailed,
             Self::EngineReset { .. } => Reason::EngineReset,
             Self::EngineProtocolError => Reason::EngineProtocolError,
-            Self::TooLarge => Reason::TooLarge,
+            Self::TooLarge | Self::MessageTooLarge { .. } => Reason::TooLarge,
             Self::BadRequest { .. } => Reason::BadRequest,
-            Self::Draining => Reason::Draining,
+            Self::Draining | Self::EndpointDrained => Reason::Draining,
             Self::NoConfig => Reason::NoConfig,
             Self::Overloaded => Reason::Overloaded,
         }
@@ -122,7 +130,9 @@ impl Rejection {
     pub fn retry(&self) -> Option<Duration> {
         match self {
             Self::Saturated { retry } => Some(*retry),
-            Self::Draining | Self::NoConfig | Self::Overloaded => Some(Duration::from_secs(1)),
+            Self::Draining | Self::EndpointDrained | Self::NoConfig | Self::Overloaded => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -134,6 +144,12 @@ impl Rejection {
                 format!("the method is not allowed here; allowed: {allow}").into()
             }
             Self::BadRequest { why } => (*why).into(),
+            Self::MessageTooLarge { limit } => {
+                format!("a message of the call is longer than the {limit} bytes allowed").into()
+            }
+            Self::EndpointDrained => {
+                "the call's endpoint is taken out of service and waits no longer; call again".into()
+            }
             Self::EngineReset { code: Some(code) } => {
                 format!("the engine reset the call (HTTP/2 error code {code})").into()
             }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::identity::Identity;
 use crate::config::{Connection, Serving, Source};
-use crate::gateway::Gateway;
+use crate::gateway::{EndpointUsage, EngineUsage, Gateway};
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
 
@@ -156,7 +156,29 @@ async fn state(State(status): State<Arc<Status>>) -> Json<Value> {
         },
         "draining": status.is_draining(),
         "calls_open": status.gateway.calls_open(),
+        "engines": engines(&status.gateway.usage()),
     }))
+}
+
+/// What is in use and how it does, by the name of the engine.
+fn engines(usage: &[EngineUsage]) -> serde_json::Map<String, Value> {
+    let endpoint = |e: &EndpointUsage| {
+        json!({
+            "address": e.address,
+            "state": e.state.as_str(),
+            "reason": (!e.reason.is_empty()).then_some(&e.reason),
+            "in_use": e.in_use,
+            "slots": e.slots,
+            "calls": e.calls,
+            "failures": e.failures,
+        })
+    };
+    let engine = |e: &EngineUsage| {
+        let endpoints: Vec<_> = e.endpoints.iter().map(endpoint).collect();
+        let (waiting, calls, failures) = (e.waiting, e.calls, e.failures);
+        json!({ "waiting": waiting, "calls": calls, "failures": failures, "endpoints": endpoints })
+    };
+    usage.iter().map(|e| (e.engine.to_string(), engine(e))).collect()
 }
 
 fn rfc3339(at: SystemTime) -> Option<String> {

@@ -1,57 +1,91 @@
 //! The table: a configuration compiled for deciding where a call goes. Pure; replaced whole.
 
+mod hash_key;
 mod matcher;
+mod target;
 mod trie;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use pigeon_proto::model::{Name, Snapshot};
+use pigeon_proto::model::{Name, Route, Snapshot};
 
+pub use self::hash_key::hash_of;
 pub use self::matcher::{Found, Head, Matcher, host_of};
+pub use self::target::Target;
+use self::target::Targets;
 use crate::engine::{Engine, Registry};
 use crate::metrics::{CallSeries, Metrics};
+use crate::retry::{Budget, Policy};
 
 /// A compiled configuration. A call keeps the one it began with.
 pub struct Table {
+    /// Unique in this process: what was worked out with one table does not hold for another.
+    pub id: u64,
     matcher: Matcher<Arc<RouteEntry>>,
     /// The engines, by name.
     pub engines: BTreeMap<Name, Arc<Engine>>,
     /// The series of calls that match no route.
     pub unmatched: Arc<CallSeries>,
+    /// The budgets of the routes, for the table that comes next.
+    budgets: HashMap<Name, Arc<Budget>>,
 }
 
 /// A compiled route.
 pub struct RouteEntry {
     /// Its name.
     pub name: Name,
-    /// Where its calls go; none if the configuration names an engine that it does not have.
-    pub engine: Option<Arc<Engine>>,
+    targets: Targets,
     /// Longest time a call may take, waiting included.
     pub timeout: Option<Duration>,
-    /// Where its calls are counted.
-    pub series: Arc<CallSeries>,
+    /// When its calls are tried again.
+    pub retry: Policy,
+    /// How often they are, over all of them. Lives on when the configuration changes.
+    pub budget: Arc<Budget>,
+}
+
+impl RouteEntry {
+    /// Where a call goes; `seed` is random and decides between the engines of a split.
+    pub fn target(&self, seed: u64) -> &Target {
+        self.targets.choose(seed)
+    }
 }
 
 impl Table {
-    /// Compiles `snapshot`. Engines and series that exist already are used again.
-    pub fn compile(snapshot: &Snapshot, registry: &Registry, metrics: &Metrics) -> Self {
+    /// Compiles `snapshot`. Engines and series that exist already are used again, and so are the budgets
+    /// of the table `before`.
+    pub fn compile(
+        snapshot: &Snapshot,
+        registry: &Registry,
+        metrics: &Metrics,
+        before: Option<&Table>,
+        now: Instant,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let engines = registry.update(snapshot.engines());
         let routes: Vec<_> = snapshot.routes().collect();
-        let series = metrics.call_series(routes.iter().map(|(name, r)| (*name, &r.engine)));
-        let entry = |((name, route), series): (&(&Name, &_), Arc<CallSeries>)| {
-            let (name, route): (&Name, &pigeon_proto::model::Route) = (name, route);
+        let pairs = routes
+            .iter()
+            .flat_map(|(name, route)| Targets::engines(route).map(|(engine, _)| (*name, engine)));
+        let mut series = metrics.call_series(pairs).into_iter();
+        let mut budgets = HashMap::new();
+        let mut entry = |name: &Name, route: &Route| {
+            let budget = budget(before.and_then(|t| t.budgets.get(name)), route, now);
+            budgets.insert(name.clone(), Arc::clone(&budget));
             Arc::new(RouteEntry {
                 name: name.clone(),
-                engine: engines.get(&route.engine).cloned(),
+                targets: Targets::new(route, &engines, &mut series),
                 timeout: route.timeout.map(|t| t.duration()),
-                series,
+                retry: Policy::from(&route.retry),
+                budget,
             })
         };
-        let entries = routes.iter().zip(series).map(entry);
+        let entries: Vec<_> = routes.iter().map(|(name, route)| entry(name, route)).collect();
         let matcher = Matcher::new(routes.iter().map(|(_, route)| *route).zip(entries));
-        Self { matcher, engines, unmatched: metrics.unmatched() }
+        Self { id, matcher, engines, unmatched: metrics.unmatched(), budgets }
     }
 
     /// The route of a call.
@@ -59,3 +93,17 @@ impl Table {
         self.matcher.find(head)
     }
 }
+
+/// The budget the route had, with the share it has now.
+fn budget(before: Option<&Arc<Budget>>, route: &Route, now: Instant) -> Arc<Budget> {
+    match before {
+        Some(budget) => {
+            budget.set_percent(route.retry.budget);
+            Arc::clone(budget)
+        }
+        None => Arc::new(Budget::new(route.retry.budget, now)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use crate::gateway::Gateway;
 use crate::http::Upstreams;
+use crate::relay::Relay;
 
 /// The worker threads. Dropping them stops them.
 pub struct Workers {
@@ -18,6 +20,7 @@ pub struct Workers {
 pub(crate) struct Worker {
     pub(crate) runtime: Handle,
     pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) relay: Arc<Relay>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -27,10 +30,10 @@ impl Workers {
     ///
     /// # Errors
     /// The system gives no thread or no event queue.
-    pub fn start(n: usize) -> io::Result<Workers> {
+    pub fn start(n: usize, gateway: &Arc<Gateway>) -> io::Result<Workers> {
         let mut workers = Workers { workers: Vec::new() };
         for index in 0..n.max(1) {
-            workers.workers.push(Worker::start(index)?);
+            workers.workers.push(Worker::start(index, gateway)?);
         }
         Ok(workers)
     }
@@ -66,11 +69,11 @@ impl Drop for Workers {
 }
 
 impl Worker {
-    fn start(index: usize) -> io::Result<Self> {
+    fn start(index: usize, gateway: &Arc<Gateway>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let upstreams = Arc::new(Upstreams::default());
-        handle.spawn(Upstreams::sweep(Arc::downgrade(&upstreams)));
+        let relay = Relay::start(Arc::clone(gateway), &handle);
         let (stop, stopped) = oneshot::channel();
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -79,6 +82,6 @@ impl Worker {
                 // Name look-ups may still be on their way in the pool of blocking threads.
                 runtime.shutdown_background();
             })?;
-        Ok(Self { runtime: handle, upstreams, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { runtime: handle, upstreams, relay, stop: Some(stop), thread: Some(thread) })
     }
 }

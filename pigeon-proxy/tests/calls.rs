@@ -3,8 +3,24 @@
 // clippy's `allow-unwrap-in-tests` does not reach what tests share.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+/// Each test once over the frame relay and once over hyper: what a caller sees is the same.
+macro_rules! on_both_paths {
+    ($($test:ident),+ $(,)?) => {
+        mod relay {
+            $(#[tokio::test] async fn $test() { super::$test(super::Path::Relay).await; })+
+        }
+        mod hyper {
+            $(#[tokio::test] async fn $test() { super::$test(super::Path::Hyper).await; })+
+        }
+    };
+}
+
 #[path = "calls/support.rs"]
 mod support;
+#[path = "calls/told.rs"]
+mod told;
+#[path = "calls/wire.rs"]
+mod wire;
 
 #[path = "calls/changes.rs"]
 mod changes;
@@ -12,8 +28,14 @@ mod changes;
 mod faults;
 #[path = "calls/grpc.rs"]
 mod grpc;
+#[path = "calls/health.rs"]
+mod health;
 #[path = "calls/plain_http.rs"]
 mod plain_http;
+#[path = "calls/pools.rs"]
+mod pools;
+#[path = "calls/retries.rs"]
+mod retries;
 #[path = "calls/slots.rs"]
 mod slots;
 #[path = "calls/unreachable.rs"]

@@ -4,12 +4,21 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use pigeon_e2e::{Cluster, Process, grpc, http, until};
+use pigeon_e2e::{Cluster, Transport, frames, grpc, http, until};
 use pigeon_proto::v1::config_client::ConfigClient;
 use pigeon_proto::v1::{ConfigUp, Subscribe, config_up};
 use tonic::{Code, Request};
 
-use crate::frames;
+over_both_transports!(
+    garbage_on_every_port,
+    a_request_that_could_be_read_in_two_ways_is_refused,
+    streams_that_are_opened_and_left,
+    rapid_reset,
+    continuation_flood,
+    floods_of_frames_that_cost_the_sender_little,
+    header_bombs,
+    a_caller_that_does_not_read,
+);
 
 /// Resident memory that none of the programs may pass here; idle they are far below.
 const MOST_MEMORY_KIB: u64 = 400 * 1024;
@@ -22,12 +31,6 @@ fn ports(cluster: &Cluster) -> [(&'static str, SocketAddr); 4] {
         ("rest", cluster.admin.address()),
         ("stream", cluster.admin.stream_address()),
     ]
-}
-
-fn memory_kib(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Both programs run, answer on all ports, and are no larger than they should be.
@@ -48,7 +51,7 @@ fn check_well(cluster: &mut Cluster, after: &str) {
     assert!(start.elapsed() < Duration::from_secs(10), "after {after}: {:?}", start.elapsed());
     for process in [&mut cluster.proxies[0].process, &mut cluster.admin.process] {
         assert_eq!(process.exited(), None, "after {after}: {}", process.stderr());
-        let memory = memory_kib(process);
+        let memory = process.memory_kib();
         assert!(memory < MOST_MEMORY_KIB, "after {after}: {memory} KiB");
         let stderr = process.stderr();
         assert!(!stderr.contains("panicked"), "after {after}: {stderr}");
@@ -80,9 +83,8 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     .collect()
 }
 
-#[test]
-fn garbage_on_every_port() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn garbage_on_every_port(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let mut garbage: Vec<(String, Vec<u8>)> =
         (1..=8).map(|seed| (format!("noise {seed}"), noise(seed * 77, 40_000))).collect();
     let after_preface = |bytes: Vec<u8>| [frames::preface(), bytes].concat();
@@ -113,9 +115,8 @@ fn garbage_on_every_port() {
     assert_eq!(cluster.admin.get("/v1/whoami")["role"], "admin");
 }
 
-#[test]
-fn a_request_that_could_be_read_in_two_ways_is_refused() {
-    let cluster = Cluster::with_demo_routes(1, 1);
+fn a_request_that_could_be_read_in_two_ways_is_refused(transport: Transport) {
+    let cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let smuggled = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
     let answer =
         String::from_utf8_lossy(&throw(cluster.proxies[0].address(), smuggled)).into_owned();
@@ -143,9 +144,8 @@ fn a_thousand_connections_that_say_nothing() {
     check_well(&mut cluster, "the idle connections went away");
 }
 
-#[test]
-fn streams_that_are_opened_and_left() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn streams_that_are_opened_and_left(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let to = cluster.proxies[0].address();
     let mut left: Vec<TcpStream> = (0..5)
         .map(|_| {
@@ -170,15 +170,14 @@ fn streams_that_are_opened_and_left() {
 }
 
 /// HTTP/2 rapid reset: streams opened and cancelled in the same breath.
-#[test]
-fn rapid_reset() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn rapid_reset(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     for at in [cluster.proxies[0].address(), cluster.admin.stream_address()] {
         let mut bytes = frames::preface();
         for stream in 0..20_000 {
             let id = 1 + 2 * stream;
             bytes.extend(frames::headers(id, "/pigeon.demo.v1.Echo/Ping", true));
-            bytes.extend(frames::reset(id));
+            bytes.extend(frames::reset(id, 8));
         }
         throw(at, &bytes);
         check_well(&mut cluster, "20,000 resets");
@@ -187,9 +186,8 @@ fn rapid_reset() {
 }
 
 /// Headers that never end.
-#[test]
-fn continuation_flood() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn continuation_flood(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     for at in [cluster.proxies[0].address(), cluster.admin.stream_address()] {
         let mut bytes = frames::preface();
         bytes.extend(frames::headers(1, "/x", false));
@@ -199,6 +197,49 @@ fn continuation_flood() {
         throw(at, &bytes);
         check_well(&mut cluster, "48 MB of headers");
     }
+}
+
+/// Frames that must be answered or looked at, as many as fit into some seconds, and nothing read.
+fn floods_of_frames_that_cost_the_sender_little(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
+    let to = cluster.proxies[0].address();
+    let open = frames::headers(1, "/pigeon.demo.v1.Speech/Recognize", true);
+    let after_open = |flood: Vec<u8>| [open.clone(), flood].concat();
+    let priority: Vec<u8> = frames::frame(2, 0, 3, &[0, 0, 0, 1, 7]);
+    for (what, bytes) in [
+        ("PING", frames::frame(frames::PING, 0, 0, &[7; 8]).repeat(300_000)),
+        ("SETTINGS", frames::settings(&[]).repeat(300_000)),
+        ("SETTINGS with entries", frames::settings(&[(4, 70_000); 100]).repeat(5_000)),
+        ("PRIORITY", priority.repeat(300_000)),
+        ("WINDOW_UPDATE", after_open(frames::window_update(1, 1).repeat(300_000))),
+        ("empty DATA", after_open(frames::data(1, &[], false).repeat(300_000))),
+        ("an unknown kind", frames::frame(99, 0, 0, &[]).repeat(300_000)),
+        ("GOAWAY", frames::goaway(0, 0).repeat(300_000)),
+        ("one byte of DATA", after_open(frames::data(1, b"x", false).repeat(60_000))),
+    ] {
+        throw(to, &[frames::preface(), bytes].concat());
+        check_well(&mut cluster, &format!("a flood of {what}"));
+    }
+    cluster.until_idle();
+}
+
+/// A small block that unfolds to a large one: one field put into the table, then named again and again.
+fn header_bombs(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
+    let to = cluster.proxies[0].address();
+    // A literal that is kept (0x40), with a name of one byte and a value of 3,900.
+    let mut block = vec![0x83, 0x86, 0x84, 0x40, 1, b'a', 0x7f, 0xbd, 0x1d];
+    block.extend([b'b'; 3_900]);
+    // The newest entry of the table, 12,000 times: 47 MB of fields.
+    block.resize(block.len() + 12_000, 0xbe);
+    assert!(block.len() < 16_384, "one frame");
+    let bomb = |id| frames::frame(frames::HEADERS, 5, id, &block);
+    let bombs: Vec<u8> = (0..200).flat_map(|n| bomb(1 + 2 * n)).collect();
+    for _ in 0..3 {
+        throw(to, &[frames::preface(), bombs.clone()].concat());
+        check_well(&mut cluster, "header bombs");
+    }
+    assert!(cluster.engines[0].stats().calls < 10, "the engine was spared");
 }
 
 /// The config stream wants the proxies' token, and the very same error whatever else is offered.
@@ -265,19 +306,20 @@ fn a_config_stream_that_breaks_the_rules() {
 }
 
 /// A caller that does not read: the proxy holds back the engine instead of filling its memory.
-#[test]
-fn a_caller_that_does_not_read() {
-    let mut cluster = Cluster::with_demo_routes(1, 1);
+fn a_caller_that_does_not_read(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let to = cluster.proxies[0].address();
-    let before = memory_kib(&cluster.proxies[0].process);
-    let body = vec![b'x'; 64 << 20];
+    let before = cluster.proxies[0].process.memory_kib();
     let mut socket = TcpStream::connect(to).unwrap();
     socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
-    let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let (piece, pieces) = (vec![b'x'; 1 << 20], 1_024);
+    let head =
+        format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", pieces << 20);
     socket.write_all(head.as_bytes()).unwrap();
-    let stuck = socket.write_all(&body);
-    assert!(stuck.is_err(), "64 MB were taken though nothing was read");
-    let after = memory_kib(&cluster.proxies[0].process);
+    // More than the buffers of all sockets on the way can hold.
+    let taken = (0..pieces).take_while(|_| socket.write_all(&piece).is_ok()).count();
+    assert!(taken < pieces, "1 GiB was taken though nothing was read");
+    let after = cluster.proxies[0].process.memory_kib();
     assert!(after < before + 40 * 1024, "{before} KiB before, {after} KiB after");
     drop(socket);
     check_well(&mut cluster, "a caller that did not read");

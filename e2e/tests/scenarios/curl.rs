@@ -187,7 +187,8 @@ fn hop_by_hop_fields_end_at_the_gateway() {
     let Some(curl) = Curl::new("curl: hop-by-hop fields", &cluster) else { return };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap().to_string();
-    cluster.ctl.ok(&["engine", "add", "raw", "--static", &at]);
+    // It takes one connection, which is not to be that of a check.
+    cluster.ctl.ok(&["engine", "add", "raw", "--static", &at, "--health", "none"]);
     cluster.ctl.ok(&["route", "add", "raw", "--path", "/raw*", "--engine", "raw"]);
     cluster.in_sync();
     let engine = std::thread::spawn(move || answer_once(&listener));

@@ -1,13 +1,17 @@
 //! An engine dies in the middle of calls: the callers are told, and its slots come back.
 
-use pigeon_e2e::{Cluster, grpc};
+use pigeon_e2e::{Cluster, Transport, grpc};
 use tonic::Code;
 
 use crate::streams::Streams;
 
-#[test]
-fn an_engine_killed_mid_stream_gives_unavailable_and_its_slots_come_back() {
-    let mut cluster = Cluster::start(1, 1);
+over_both_transports!(
+    an_engine_killed_mid_stream_gives_unavailable_and_its_slots_come_back,
+    the_other_engine_takes_over,
+);
+
+fn an_engine_killed_mid_stream_gives_unavailable_and_its_slots_come_back(transport: Transport) {
+    let mut cluster = Cluster::over(transport, 1, 1);
     cluster.add_engine("demo", &["--pool", "strict", "--slots", "4"]);
     cluster.add_demo_routes("demo");
     cluster.in_sync();
@@ -47,9 +51,8 @@ fn an_engine_killed_mid_stream_gives_unavailable_and_its_slots_come_back() {
 }
 
 /// With a second engine the calls that come after go there.
-#[test]
-fn the_other_engine_takes_over() {
-    let mut cluster = Cluster::with_demo_routes(1, 2);
+fn the_other_engine_takes_over(transport: Transport) {
+    let mut cluster = Cluster::with_demo_routes_over(transport, 1, 2);
     let channel = grpc::channel(cluster.proxies[0].address());
     cluster.engines[0].process.kill();
     let mut refused = 0;

@@ -2,13 +2,18 @@
 
 use std::process::Command;
 
-use pigeon_e2e::{Cluster, Process, checks, grpc, programs, tools};
+use pigeon_e2e::{Cluster, Process, Transport, checks, grpc, programs, tools};
 use pigeon_proto::demo::v1::Prompt;
 use tonic::Code;
 
+over_both_transports!(
+    a_service_nobody_has_heard_of_works_in_every_way,
+    the_demo_services_work_with_generated_code,
+    the_routes_own_limit_ends_a_call,
+);
+
 /// An engine of another making, too: grpcio's server with a service of plain bytes.
-#[test]
-fn a_service_nobody_has_heard_of_works_in_every_way() {
+fn a_service_nobody_has_heard_of_works_in_every_way(transport: Transport) {
     let name = "kinds: grpcio with plain bytes";
     let Some(python) = tools::python() else {
         return tools::skip(name, "Python with grpcio", tools::PYTHON_INSTALL);
@@ -19,7 +24,7 @@ fn a_service_nobody_has_heard_of_works_in_every_way() {
     let line = station.line("listening on ");
     let address = line.rsplit(' ').next().unwrap();
 
-    let cluster = Cluster::start(2, 0);
+    let cluster = Cluster::over(transport, 2, 0);
     cluster.ctl.ok(&["engine", "add", "weather", "--static", address]);
     let service = "acme.weather.v3.Station";
     cluster.ctl.ok(&["route", "add", "weather", "--grpc", service, "--engine", "weather"]);
@@ -28,10 +33,9 @@ fn a_service_nobody_has_heard_of_works_in_every_way() {
     checks::run(name, "generic_client.py", &arguments, 40);
 }
 
-#[test]
-fn the_demo_services_work_with_generated_code() {
+fn the_demo_services_work_with_generated_code(transport: Transport) {
     let name = "kinds: grpcio with the demo protos";
-    let cluster = Cluster::with_demo_routes(2, 2);
+    let cluster = Cluster::with_demo_routes_over(transport, 2, 2);
     let [one, two] = [0, 1].map(|n| cluster.proxies[n].address().to_string());
     let [a, b] = [0, 1].map(|n| cluster.engines[n].address().to_string());
     let protos = programs::repository().join("proto");
@@ -42,9 +46,8 @@ fn the_demo_services_work_with_generated_code() {
 }
 
 /// The caller sets no deadline here, so it is the gateway that must end the call.
-#[test]
-fn the_routes_own_limit_ends_a_call() {
-    let cluster = Cluster::with_demo_routes(1, 1);
+fn the_routes_own_limit_ends_a_call(transport: Transport) {
+    let cluster = Cluster::with_demo_routes_over(transport, 1, 1);
     let ctl = &cluster.ctl;
     for route in ["echo", "chat"] {
         ctl.ok(&["route", "set", route, "--timeout", "300ms"]);

@@ -6,24 +6,48 @@
 // Helpers of tests may panic like the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+/// Makes two tests of each story, `relay::story` and `hyper::story`, which get their transport.
+macro_rules! over_both_transports {
+    ($($story:ident),+ $(,)?) => {
+        mod relay {
+            $(#[test] fn $story() { super::$story(pigeon_e2e::Transport::Relay); })+
+        }
+        mod hyper {
+            $(#[test] fn $story() { super::$story(pigeon_e2e::Transport::Hyper); })+
+        }
+    };
+}
+
 mod admin_away;
 mod attacks;
+mod backpressure;
 mod bad_config;
 mod bad_input;
 mod browser;
+mod changes;
 mod cli;
 mod crash;
 mod curl;
 mod dev;
 mod drain;
+mod endpoints;
 mod engine_killed;
 mod examples;
-mod frames;
+mod grpcurl;
+mod h2spec;
+mod interop;
 mod kinds;
 mod latency;
 mod limits;
 mod live;
+mod moved_calls;
+mod passing;
+mod proxy_killed;
+mod retries;
 mod route_added;
 mod saturation;
 mod seeing;
+mod silent;
+mod storm;
 mod streams;
+mod wrong_engine;

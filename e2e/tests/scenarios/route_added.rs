@@ -1,14 +1,15 @@
 //! Configuration changes while 200 streams run: none of them notices.
 
-use pigeon_e2e::{Cluster, grpc, http, until};
+use pigeon_e2e::{Cluster, Transport, grpc, http, until};
 
 use crate::streams::Streams;
 
+over_both_transports!(a_route_added_while_200_streams_run_disturbs_none,);
+
 const STREAMS: usize = 200;
 
-#[test]
-fn a_route_added_while_200_streams_run_disturbs_none() {
-    let cluster = Cluster::start(2, 2);
+fn a_route_added_while_200_streams_run_disturbs_none(transport: Transport) {
+    let cluster = Cluster::over(transport, 2, 2);
     cluster.add_engine("demo", &[]);
     let ctl = &cluster.ctl;
     let speech = ["--grpc", "pigeon.demo.v1.Speech", "--engine", "demo"];

@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
-use pigeon_e2e::{Cluster, Engine, grpc};
+use pigeon_e2e::{Cluster, Engine, Transport, grpc};
 use pigeon_proto::demo::v1::PingReply;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
+over_both_transports!(
+    forty_calls_share_four_slots_and_all_succeed,
+    calls_that_wait_too_long_are_told_saturated,
+    a_full_queue_refuses_at_once,
+    callers_that_give_up_hold_nothing,
+);
+
 const CALLS: usize = 40;
 
-fn cluster() -> Cluster {
-    let mut cluster = Cluster::start(1, 0);
+fn cluster(transport: Transport) -> Cluster {
+    let mut cluster = Cluster::over(transport, 1, 0);
     // The engine itself refuses a fifth call, so one slot too many would also fail a call.
     cluster.engines.push(Engine::start("demo-1", &["--slots", "4"]));
     let strict = ["--pool", "strict", "--slots", "4", "--queue", "64", "--queue-timeout", "20s"];
@@ -52,9 +59,8 @@ fn check_refused(status: &Status) {
     assert!(!info.reason.is_empty() && !info.domain.is_empty(), "{info:?}");
 }
 
-#[test]
-fn forty_calls_share_four_slots_and_all_succeed() {
-    let cluster = cluster();
+fn forty_calls_share_four_slots_and_all_succeed(transport: Transport) {
+    let cluster = cluster(transport);
     for result in calls(&cluster, "50") {
         result.unwrap();
     }
@@ -68,9 +74,8 @@ fn forty_calls_share_four_slots_and_all_succeed() {
     assert_eq!(status["waiting"], 0, "{status}");
 }
 
-#[test]
-fn calls_that_wait_too_long_are_told_saturated() {
-    let cluster = cluster();
+fn calls_that_wait_too_long_are_told_saturated(transport: Transport) {
+    let cluster = cluster(transport);
     cluster.ctl.ok(&["engine", "set", "demo", "--queue-timeout", "100ms"]);
     cluster.in_sync();
     let results = calls(&cluster, "1500");
@@ -88,9 +93,8 @@ fn calls_that_wait_too_long_are_told_saturated() {
     }
 }
 
-#[test]
-fn a_full_queue_refuses_at_once() {
-    let cluster = cluster();
+fn a_full_queue_refuses_at_once(transport: Transport) {
+    let cluster = cluster(transport);
     cluster.ctl.ok(&["engine", "set", "demo", "--queue", "2"]);
     cluster.in_sync();
     let results = calls(&cluster, "500");
@@ -102,9 +106,8 @@ fn a_full_queue_refuses_at_once() {
 }
 
 /// Callers that give up leave the queue, and the slots of those cancelled come back.
-#[test]
-fn callers_that_give_up_hold_nothing() {
-    let cluster = cluster();
+fn callers_that_give_up_hold_nothing(transport: Transport) {
+    let cluster = cluster(transport);
     let channel = grpc::channel(cluster.proxies[0].address());
     let tasks: Vec<_> = (0..CALLS)
         .map(|_| {

@@ -127,7 +127,7 @@ async fn apply(State(api): State<ApiState>, request: Request) -> Result<Response
     // Tens of megabytes take a while to parse; other calls must not wait for it.
     let parsed = tokio::task::spawn_blocking(move || parse(&bytes, json)).await;
     let objects = parsed.map_err(|_| Problem::internal("parsing the body panicked"))??;
-    let put = |object| Change::Put { object, expect: Expect::Any };
+    let put = |object| Change::Put { object: Box::new(object), expect: Expect::Any };
     let done = intent.commit(&api, objects.into_iter().map(put).collect(), false).await?;
     let body = ApplyAnswer {
         revision: done.outcome.revision,

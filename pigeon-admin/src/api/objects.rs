@@ -71,7 +71,7 @@ async fn create(api: ApiState, kind: Kind, request: Request) -> Result<Response,
     }
     let value = body::json(request, &[body::JSON]).await?;
     let object = document::object(value, Some(kind))?;
-    let change = Change::Put { object, expect: Expect::Absent };
+    let change = Change::Put { object: Box::new(object), expect: Expect::Absent };
     let done = intent.commit(&api, vec![change], false).await?;
     written(&api, &done)
 }
@@ -93,7 +93,7 @@ async fn replace(
         Condition::Absent => Expect::Absent,
         Condition::Match(tags) => expected(&api, &key, tags)?,
     };
-    let change = Change::Put { object, expect };
+    let change = Change::Put { object: Box::new(object), expect };
     let conditional = expect != Expect::Any;
     let done = intent.commit(&api, vec![change], conditional).await;
     let done = done.map_err(|e| if expect == Expect::Absent { unmet(&api, &key, e) } else { e })?;
@@ -171,7 +171,11 @@ fn existing(kind: Kind, name: &str) -> Result<Key, Problem> {
     }
 }
 
-fn find<'a>(view: &'a View, key: &Key) -> Result<&'a Arc<Stored>, Problem> {
+/// The stored object of this key.
+///
+/// # Errors
+/// 404.
+pub fn find<'a>(view: &'a View, key: &Key) -> Result<&'a Arc<Stored>, Problem> {
     view.objects.get(key).ok_or_else(|| Problem::no_object(key.kind, key.name.as_str()))
 }
 

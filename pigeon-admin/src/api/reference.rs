@@ -20,12 +20,16 @@ const ABOUT: &str = "The control plane of Pigeon. docs/rest.md says how the API 
 
 /// The schemas of what is declared, with the fields that must be there; every other has a default, and none
 /// may be there that is not known. The model says so to its reader, which the schemas cannot see.
-const DECLARED: [(&str, &[&str]); 6] = [
+const DECLARED: [(&str, &[&str]); 10] = [
     ("Listener", &["address"]),
     ("Engine", &[]),
     ("Endpoint", &["address"]),
     ("Pool", &[]),
+    ("Health", &[]),
+    ("Ejection", &[]),
     ("Route", &["engine"]),
+    ("Split", &["engine", "percent"]),
+    ("Retry", &[]),
     ("Match", &[]),
 ];
 
@@ -140,6 +144,11 @@ mod tests {
         }
         check("Endpoint", &json!({"address": "a:1"}), endpoint);
         check("Pool", &json!({}), |v| (Kind::Engine, json!({ "pool": v })));
+        check("Health", &json!({}), |v| (Kind::Engine, json!({ "health": v })));
+        check("Ejection", &json!({}), |v| (Kind::Engine, json!({ "ejection": v })));
+        let split = json!({"engine": "b", "percent": 1});
+        check("Split", &split, |v| (Kind::Route, json!({"engine": "a", "split": [v]})));
+        check("Retry", &json!({}), |v| (Kind::Route, json!({"engine": "a", "retry": v})));
         check("Match", &json!({}), |v| (Kind::Route, json!({"engine": "a", "match": v})));
     }
 

@@ -2,6 +2,7 @@
 
 mod object;
 mod proxy;
+mod status;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub use object::{
     ListenerPatch, Representation, RouteBody, RouteObject, RoutePage, RoutePatch,
 };
 pub use proxy::{Applied, Proxy};
+pub use status::EndpointStatus;
 
 use crate::catalog::{Revision, RevisionChange};
 

@@ -22,6 +22,7 @@ const PIGEON_REVISION: HeaderName = HeaderName::from_static("pigeon-revision");
 const PIGEON_APPLIED: HeaderName = HeaderName::from_static("pigeon-applied");
 
 /// A write that is about to be made.
+#[derive(Clone)]
 pub struct Intent {
     actor: Actor,
     query: WriteQuery,

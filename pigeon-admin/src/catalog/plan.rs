@@ -98,7 +98,7 @@ fn expected(change: &Change, before: Option<&Arc<Stored>>) -> Result<(), WriteEr
 /// The object as it is to be; `None` = gone.
 fn wanted(change: &Change, before: Option<&Arc<Stored>>) -> Result<Option<Object>, Errors> {
     match (change, before) {
-        (Change::Put { object, .. }, _) => Ok(Some(object.clone())),
+        (Change::Put { object, .. }, _) => Ok(Some(Object::clone(object))),
         (Change::Patch { patch, .. }, Some(stored)) => patched(&stored.object, patch).map(Some),
         (Change::Patch { .. }, None) | (Change::Delete { .. }, _) => Ok(None),
     }
@@ -168,7 +168,7 @@ fn apply(snapshot: &mut Snapshot, revision: u64, changed: &[Changed]) {
 fn unused(snapshot: &Snapshot, changed: &[Changed]) -> Result<(), WriteError> {
     for key in changed.iter().filter(|c| c.after.is_none()).map(|c| &c.key) {
         let uses = |route: &pigeon_proto::model::Route| match key.kind {
-            Kind::Engine => route.engine == key.name,
+            Kind::Engine => route.engines().any(|e| *e == key.name),
             Kind::Listener => route.matches.listener.as_ref() == Some(&key.name),
             Kind::Route => false,
         };

@@ -60,8 +60,9 @@ impl Registry {
         all
     }
 
-    pub(super) fn usage(&self) -> impl Iterator<Item = &UsageReport> {
-        self.connected().map(|e| &e.usage)
+    /// What every connected proxy, by name, carries.
+    pub(super) fn usage(&self) -> impl Iterator<Item = (&str, &UsageReport)> {
+        self.connected().map(|e| (e.state.name.as_str(), &e.usage))
     }
 
     pub(super) fn counts(&self) -> (usize, usize) {

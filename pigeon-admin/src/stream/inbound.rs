@@ -6,7 +6,9 @@ use pigeon_proto::v1;
 use pigeon_proto::v1::config_up::M;
 use tonic::{Status, Streaming};
 
-use crate::proxies::{EndpointReport, EngineReport, Hello, Rejection, Session, UsageReport};
+use crate::proxies::{
+    EndpointReport, EndpointState, EngineReport, Hello, Histogram, Rejection, Session, UsageReport,
+};
 
 /// Longest name, version or address kept, in characters.
 const NAME: usize = 253;
@@ -91,16 +93,34 @@ fn usage(u: v1::Usage) -> UsageReport {
         waiting: e.waiting.into(),
         calls: e.calls,
         failures: e.failures,
+        first_message: Histogram::of(&e.first_message),
     };
     let endpoint = |e: v1::EndpointUsage| EndpointReport {
         engine: clean(&e.engine, NAME),
         address: clean(&e.address, NAME),
         in_use: e.in_use.into(),
         slots: (e.slots > 0).then_some(e.slots.into()),
+        state: state(e.state()),
+        reason: clean(&e.reason, REASON),
+        calls: e.calls,
+        failures: e.failures,
+        first_message: Histogram::of(&e.first_message),
     };
     UsageReport {
         engines: u.engines.into_iter().map(engine).collect(),
         endpoints: u.endpoints.into_iter().map(endpoint).collect(),
+    }
+}
+
+fn state(said: v1::endpoint_usage::State) -> Option<EndpointState> {
+    use v1::endpoint_usage::State;
+    match said {
+        State::Unknown => None,
+        State::Healthy => Some(EndpointState::Healthy),
+        State::Starting => Some(EndpointState::Starting),
+        State::Draining => Some(EndpointState::Draining),
+        State::Ejected => Some(EndpointState::Ejected),
+        State::Unhealthy => Some(EndpointState::Unhealthy),
     }
 }
 
@@ -112,6 +132,26 @@ pub(super) fn clean(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usage_of_any_version_is_taken() {
+        let endpoint = |state| v1::EndpointUsage {
+            engine: "asr".into(),
+            address: "a:1".into(),
+            state,
+            reason: "\u{1b}[31mfails".into(),
+            first_message: vec![1; 100],
+            ..Default::default()
+        };
+        let told = |endpoint| usage(v1::Usage { endpoints: vec![endpoint], ..Default::default() });
+        let ejected = told(endpoint(v1::endpoint_usage::State::Ejected.into()));
+        let ejected = &ejected.endpoints[0];
+        assert_eq!(ejected.state, Some(EndpointState::Ejected));
+        assert_eq!((ejected.reason.as_str(), ejected.slots), ("[31mfails", None));
+        // A state of a newer version is one that is not said.
+        assert_eq!(told(endpoint(99)).endpoints[0].state, None);
+        assert_eq!(told(v1::EndpointUsage::default()).endpoints[0].state, None);
+    }
 
     #[test]
     fn what_a_proxy_says_is_cut_to_size() {

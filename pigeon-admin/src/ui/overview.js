@@ -10,7 +10,7 @@ import { Field, Spark, Status } from "./parts.js";
 import { problems } from "./problems.js";
 import { Proxies } from "./proxies.js";
 import { Routes } from "./routes.js";
-import { ago, count, duration, matchText, plural, rate } from "./words.js";
+import { ago, count, duration, matchText, plural, rate, sharesOf } from "./words.js";
 
 /** Points of a sparkline: one per three seconds of its two minutes. */
 const POINTS = 40;
@@ -117,7 +117,7 @@ function Tables({ summary, history, now, since }) {
   const fits = (...texts) => !q || texts.some((t) => String(t ?? "").toLowerCase().includes(q));
   const some = {
     engines: engines.filter((e) => fits(e.name, ...(e.spec?.endpoints ?? []).map((p) => p.address))),
-    routes: routes.filter((r) => fits(r.name, r.spec?.engine, matchText(r.spec?.match))),
+    routes: routes.filter((r) => fits(r.name, ...sharesOf(r.spec).map((s) => s.engine), matchText(r.spec?.match))),
     proxies: proxies.filter((p) => fits(p.name, p.state, ...Object.values(p.listen ?? {}))),
   };
   // The admin sends the first thousand of each; `totals` counts all.

@@ -1,6 +1,6 @@
 // What needs attention, worst first. Pure: a summary, the history and the time in; a list out.
 
-import { ago, count, plural } from "./words.js";
+import { ago, count, plural, reasonInWords, sharesOf } from "./words.js";
 import { recentFailures } from "./history.js";
 
 /** A proxy may need a moment to follow; only longer is worth a line. */
@@ -92,14 +92,14 @@ function behind(p, summary, history, now) {
 function engineProblems(summary, history, now) {
   const routes = summary.routes ?? [];
   return (summary.engines ?? []).flatMap((e) => {
-    const all = [withoutEndpoints(e, routes), full(e), failing(e, recentFailures(history, now, e.name))];
+    const all = [withoutEndpoints(e, routes), idle(e, routes), full(e), failing(e, recentFailures(history, now, e.name))];
     return all.filter(Boolean);
   });
 }
 
 function withoutEndpoints(e, routes) {
   if ((e.spec?.endpoints ?? []).length > 0) return null;
-  const used = routes.filter((r) => r.spec?.engine === e.name).map((r) => r.name);
+  const used = usersOf(e, routes);
   return {
     key: `endpoints/${e.name}`,
     level: used.length ? "bad" : "warn",
@@ -109,6 +109,39 @@ function withoutEndpoints(e, routes) {
       : "No route leads to it yet.",
     next: [`pigeon-ctl engine set ${e.name} --static HOST:PORT`],
   };
+}
+
+const usersOf = (e, routes) => routes.filter((r) => sharesOf(r.spec).some((s) => s.engine === e.name)).map((r) => r.name);
+
+/** Endpoints that get no calls though they should; or none gets any, for whatever reason. */
+function idle(e, routes) {
+  const configured = new Set((e.spec?.endpoints ?? []).map((p) => p.address));
+  const endpoints = (e.status?.endpoints ?? []).filter((p) => configured.has(p.address));
+  const down = endpoints.filter((p) => p.state === "ejected" || p.state === "unhealthy");
+  const drained = endpoints.filter((p) => !down.includes(p) && (p.drain || p.state === "draining"));
+  const none = endpoints.length > 0 && down.length + drained.length === endpoints.length;
+  // Where proxies do not agree, some of them still send calls.
+  const disputed = down.length > 0 && down.every((p) => p.proxies?.length > 0);
+  const nowhere = none && !down.some((p) => p.proxies?.length > 0);
+  if (down.length === 0 && !(none && usersOf(e, routes).length > 0)) return null;
+  return {
+    key: `idle/${e.name}`,
+    level: nowhere ? "bad" : "warn",
+    title: nowhere
+      ? `No endpoint of engine ${e.name} gets calls`
+      : `${count(down.length)} of ${plural(endpoints.length, "endpoint")} of engine ${e.name} ${down.length === 1 ? "gets" : "get"} no calls${disputed ? " of some proxies" : ""}`,
+    why: told(nowhere ? [...down, ...drained] : down),
+    next: [`pigeon-ctl engine endpoints ${e.name}`],
+  };
+}
+
+function told(endpoints) {
+  const one = (p) => {
+    if (p.state !== "ejected" && p.state !== "unhealthy") return `${p.address} is set to drain.`;
+    return `${p.address} is ${p.state}: ${sentence(reasonInWords(p))}`;
+  };
+  const more = endpoints.length > 3 ? ` And ${endpoints.length - 3} more.` : "";
+  return endpoints.slice(0, 3).map(one).join(" ") + more;
 }
 
 function full(e) {

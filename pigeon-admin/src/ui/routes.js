@@ -2,7 +2,7 @@
 
 import { html } from "./html.js";
 import { Cell, Empty, RowHead, Section, Table, useLimit } from "./parts.js";
-import { matchInWords } from "./words.js";
+import { matchInWords, sharesOf } from "./words.js";
 
 const ROWS = 50;
 const COLS = [{ title: "Route" }, { title: "Takes" }, { title: "Engine" }, { title: "Priority", num: true },
@@ -25,12 +25,15 @@ export function Routes({ list, total, filter, engines }) {
 
 function Route({ route }) {
   const { tag, parts } = matchInWords(route.spec?.match);
-  const { engine, priority, timeout } = route.spec ?? {};
+  const { priority, timeout } = route.spec ?? {};
   return html`<tr role="row">
     <${RowHead}><span class="name">${route.name}</span><//>
     <${Cell} label="Takes" wide><span class="tag">${tag}</span> ${parts.map((p) => (typeof p === "string" ? p : html`<code>${p.code}</code>`))}<//>
-    <${Cell} label="Engine"><a href="#engine-${engine}">${engine}</a><//>
+    <${Cell} label="Engine">${sharesOf(route.spec).map(engineLink)}<//>
     <${Cell} label="Priority" num usual=${!priority}><span class=${priority ? null : "zero"}>${priority ?? 0}</span><//>
     <${Cell} label="Timeout" num usual=${!timeout}>${timeout ?? html`<span class="zero">none</span>`}<//>
   </tr>`;
 }
+
+// The share stands only where there is more than one.
+const engineLink = ({ engine, percent }, i, all) => html`<span class="share"><a href="#engine-${engine}">${engine}</a>${all.length > 1 && html` <small>${percent} %</small>`}</span> `;

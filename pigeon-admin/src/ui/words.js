@@ -30,6 +30,12 @@ export function duration(ms) {
   return h % 24 && d < 10 ? `${d} d ${h % 24} h` : `${d} d`;
 }
 
+/** Milliseconds to about two digits: "0.06 ms", "81 ms", "1.2 s". */
+export function fine(ms) {
+  if (ms < 9.95) return `${ms.toFixed(ms < 0.995 ? 2 : 1)} ms`;
+  return ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 9_950 ? 1 : 0)} s`;
+}
+
 /** How long ago, for a person. */
 export const ago = (ms) => (ms < 2000 ? "just now" : `${duration(ms)} ago`);
 
@@ -91,6 +97,21 @@ export function changesInWords(changes) {
     groups.get(key).names.push(c.name);
   }
   return [...groups.values()];
+}
+
+/** The engines of a route with their shares in percent, the one that gets the rest first: `[{engine, percent}]`. */
+export function sharesOf(spec) {
+  const split = spec?.split ?? [];
+  return [{ engine: spec?.engine, percent: 100 - split.reduce((n, s) => n + s.percent, 0) }, ...split];
+}
+
+/** Why an endpoint is as it is, with who says so where the proxies do not agree; empty where there is nothing to say. */
+export function reasonInWords(endpoint) {
+  const views = endpoint.proxies ?? [];
+  const alike = views.filter((v) => v.state === endpoint.state).map((v) => v.proxy);
+  const who = views.length ? `${alike.length} of ${plural(views.length, "proxy", "proxies")}: ${alike.slice(0, 3).join(", ")}${alike.length > 3 ? " …" : ""}` : "";
+  const why = endpoint.reason ?? "";
+  return why && who ? `${why} (${who})` : why || who;
 }
 
 /** How an engine hands out slots, in words; `proxies`: how many hand them out, each for itself. */

@@ -110,8 +110,11 @@ async fn proxies_show_what_they_said() {
     let status = &engine["status"];
     assert_eq!((&status["slots"], &status["waiting"]), (&json!(8), &json!(1)));
     assert_eq!((&status["calls"], &status["failures"]), (&json!(20), &json!(2)));
-    assert_eq!(status["endpoints"][0], json!({"address": "x:1", "slots": 8, "in_use": 3}));
-    assert_eq!(status["endpoints"][1], json!({"address": "x:2", "slots": null, "in_use": 0}));
+    let use_of = |i: usize| {
+        let e = &status["endpoints"][i];
+        json!([e["address"], e["slots"], e["in_use"]])
+    };
+    assert_eq!((use_of(0), use_of(1)), (json!(["x:1", 8, 3]), json!(["x:2", null, 0])));
     drop(edge);
     until(|| async {
         let proxy = s.get("/v1/proxies/edge-1").await.json();

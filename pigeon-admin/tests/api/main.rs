@@ -4,6 +4,7 @@ mod applied;
 mod apply;
 mod auth;
 mod bad_input;
+mod endpoints;
 mod objects;
 mod ops;
 mod proxy;

@@ -36,7 +36,9 @@ async fn a_post_creates_and_never_replaces() {
     assert_eq!(object["updated_by"], "admin");
     assert_eq!(object["spec"]["pool"]["mode"], "off", "defaults are written out");
     let status = json!({"slots": null, "in_use": 0, "waiting": 0, "calls": 0, "failures": 0,
-        "endpoints": [{"address": "10.0.0.1:1", "slots": null, "in_use": 0}]});
+        "first_message_ms": null, "endpoints": [{"address": "10.0.0.1:1", "drain": false,
+            "state": null, "reason": "", "proxies": [], "slots": null, "in_use": 0, "calls": 0,
+            "failures": 0, "first_message_ms": null}]});
     assert_eq!(object["status"], status);
     let applied = &object["applied"];
     assert_eq!((&applied["done"], &applied["revision"]), (&json!(true), &json!(revision)));
@@ -175,6 +177,12 @@ async fn a_delete_answers_with_what_was_there() {
     assert!(used["detail"].as_str().expect("text").contains("\"r1\""), "{used}");
     assert_eq!(used["errors"][0]["related"], "route/r1");
     assert_eq!(used["next"][0], "pigeon-ctl route rm r1");
+    // A share of a split is a use too.
+    let split = json!({"spec": {"engine": "b", "split": [{"engine": "a", "percent": 5}]}});
+    s.send("PUT", "/v1/engines/b", json!({"spec": {}})).await.expect(201);
+    s.send("PUT", "/v1/routes/r1", split).await.expect(200);
+    s.delete("/v1/engines/a").await.problem(409, "PGN-E103");
+    s.send("PUT", "/v1/routes/r1", route).await.expect(200);
     let stale = [("if-match", "\"r99\"")];
     s.call("DELETE", "/v1/routes/r1", &stale, "").await.problem(412, "PGN-A412");
     let a = s.delete("/v1/routes/r1").await;

@@ -74,10 +74,25 @@ impl Proxy {
 
     /// Tells what one endpoint of one engine carries.
     pub async fn report(&self, engine: &str, address: &str, slots: u32, in_use: u32) {
-        let endpoint =
-            EndpointUsage { engine: engine.into(), address: address.into(), in_use, slots };
-        let calls = EngineUsage { engine: engine.into(), waiting: 1, calls: 20, failures: 2 };
-        let usage = Usage { endpoints: vec![endpoint], engines: vec![calls] };
+        let endpoint = EndpointUsage {
+            engine: engine.into(),
+            address: address.into(),
+            in_use,
+            slots,
+            ..Default::default()
+        };
+        let calls = EngineUsage {
+            engine: engine.into(),
+            waiting: 1,
+            calls: 20,
+            failures: 2,
+            ..Default::default()
+        };
+        self.tell(Usage { endpoints: vec![endpoint], engines: vec![calls] }).await;
+    }
+
+    /// Tells what it carries.
+    pub async fn tell(&self, usage: Usage) {
         self.up.send(ConfigUp { m: Some(Up::Usage(usage)) }).await.expect("room");
     }
 }

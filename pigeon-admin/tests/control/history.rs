@@ -2,6 +2,8 @@
 
 use pigeon_admin::catalog::Catalog;
 use serde_json::json;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::tempdir;
 
 use crate::support::{catalog, delete, engine, key, patch, put, route, write};
@@ -47,14 +49,32 @@ spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_he
 kind: engine
 name: e
 spec:
-  endpoints: [{address: "a:1", weight: 3, slots: 4}, {address: "b:2"}]
-  balance: random
+  endpoints: [{address: "a:1", weight: 3, slots: 4}, {address: "b:2", drain: true}]
+  balance: hash
+  hash_key: header:x-id
   protocol: h2c
-  pool: {mode: loose, slots: 9, loose_factor: 2, queue: 5, queue_timeout: 1ms, dial_timeout: 2ms, idle_timeout: 3ms, cancel_cooldown: 4ms}
+  slow_start: 7s
+  pool:
+    {mode: loose, slots: 9, loose_factor: 2, queue: 5, queue_timeout: 1ms, dial_timeout: 2ms, idle_timeout: 3ms,
+     cancel_cooldown: 4ms, reuse: exclusive, max_streams_per_connection: 6, max_lifetime: 5s, max_requests: 7,
+     drain_timeout: 0s, dial_backoff_max: 8s, keepalive_time: 9s, keepalive_timeout: 10s, keepalive_without_calls: true,
+     stream_window: 70000, connection_window: 80000, max_message_bytes: 11, warm: 12}
+  health: {check: "http:/up?x=1", interval: 1s, timeout: 2s, up: 3, down: 4}
+  ejection: {failures: 1, outliers: false, time: 2s, max_time: 3s, max_ejected: 4}
 ---
 kind: route
 name: g
-spec: {match: {listener: l, host: "*.x.y", grpc: a.B/C}, engine: e, priority: -4, timeout: 5s}
+spec:
+  match: {listener: l, host: "*.x.y", grpc: a.B/C}
+  engine: e
+  split: [{engine: f, percent: 10}]
+  priority: -4
+  timeout: 5s
+  retry: {attempts: 1, on: [UNAVAILABLE, "503", reset], backoff: 1ms, max_backoff: 2ms, buffer: 3, budget: 4}
+---
+kind: engine
+name: f
+spec: {}
 ---
 kind: route
 name: h
@@ -79,7 +99,38 @@ async fn a_restart_keeps_everything() {
     let o = write(&again, put(EVERYTHING)).await.expect("write");
     assert_eq!(o.revision, 6, "only the label that the file does not have");
     let changed: Vec<_> = o.changed.iter().map(|c| c.is_change()).collect();
-    assert_eq!(changed, [false, true, false, false]);
+    assert_eq!(changed, [false, true, false, false, false]);
+}
+
+/// As the first version wrote them: health a word, and none of what came later.
+const FIRST_VERSION: [(&str, &str); 2] = [
+    (
+        "engine",
+        r#"{"endpoints":[{"address":"a:1","weight":2}],"balance":"least_connections","protocol":"auto","pool":{"mode":"strict","slots":4,"loose_factor":5,"queue":0,"queue_timeout":"2s","dial_timeout":"5s","idle_timeout":"5m","cancel_cooldown":"100ms"},"health":"none"}"#,
+    ),
+    ("route", r#"{"match":{"grpc":"a.B"},"engine":"e","priority":3,"timeout":"5s"}"#),
+];
+
+#[tokio::test]
+async fn a_store_of_the_first_version_loads() {
+    let dir = tempdir().expect("dir");
+    let c = catalog(dir.path()).await;
+    let engine = "kind: engine\nname: e\nspec: {}\n";
+    let route = "---\nkind: route\nname: r\nspec: {engine: e}\n";
+    write(&c, put(&format!("{engine}{route}"))).await.expect("write");
+    c.close().await;
+    let options = SqliteConnectOptions::new().filename(dir.path().join("pigeon.db"));
+    let mut db = SqliteConnection::connect_with(&options).await.expect("the store");
+    for (kind, spec) in FIRST_VERSION {
+        let update = sqlx::query("UPDATE resource SET spec = $1 WHERE kind = $2");
+        let done = update.bind(spec).bind(kind).execute(&mut db).await.expect("update");
+        assert_eq!(done.rows_affected(), 1);
+    }
+    db.close().await.expect("close");
+    let again = catalog(dir.path()).await;
+    let text = "kind: engine\nname: e\nspec:\n  endpoints: [{address: 'a:1', weight: 2}]\n  pool: {mode: strict, slots: 4}\n  health: none\n---\nkind: route\nname: r\nspec: {match: {grpc: a.B}, engine: e, priority: 3, timeout: 5s}\n";
+    let same = write(&again, put(text)).await.expect("write");
+    assert!(same.changed.iter().all(|c| !c.is_change()), "what it meant is what is read");
 }
 
 #[tokio::test]

@@ -137,9 +137,15 @@ async fn usage_and_status_are_kept_while_connected() {
     let admin = start(dir.path()).await;
     let (a, b) = (connect(&admin, "a").await, connect(&admin, "b").await);
     for (proxy, in_use) in [(&a, 3), (&b, 4)] {
-        let endpoint =
-            v1::EndpointUsage { engine: "asr".into(), address: "h:1".into(), in_use, slots: 32 };
-        let engine = v1::EngineUsage { engine: "asr".into(), waiting: 1, calls: 10, failures: 0 };
+        let endpoint = v1::EndpointUsage {
+            engine: "asr".into(),
+            address: "h:1".into(),
+            in_use,
+            slots: 32,
+            ..Default::default()
+        };
+        let engine =
+            v1::EngineUsage { engine: "asr".into(), waiting: 1, calls: 10, ..Default::default() };
         let usage = v1::Usage { endpoints: vec![endpoint], engines: vec![engine] };
         proxy.say(config_up::M::Usage(usage)).await;
     }

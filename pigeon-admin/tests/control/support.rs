@@ -85,7 +85,10 @@ pub fn put(yaml: &str) -> Vec<Change> {
 
 /// Puts every object of a YAML text if `expect` holds of it.
 pub fn put_if(yaml: &str, expect: Expect) -> Vec<Change> {
-    objects(yaml).into_iter().map(|object| Change::Put { object, expect }).collect()
+    objects(yaml)
+        .into_iter()
+        .map(|object| Change::Put { object: Box::new(object), expect })
+        .collect()
 }
 
 /// Patches one object.

@@ -2,7 +2,13 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::values::{self, Label, StaticEndpoint};
+mod connections;
+mod health;
+
+pub use connections::ConnectionFields;
+pub use health::HealthFields;
+
+use super::values::{self, Balance, Label, StaticEndpoint};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
 /// `engine …`
@@ -12,14 +18,22 @@ pub enum EngineCommand {
     #[command(
         after_help = "Example:\n  pigeon-ctl engine add asr --static 10.0.0.7:50051,10.0.0.8:50051 --pool strict --slots 32 --queue 64 --queue-timeout 2s"
     )]
-    Add(AddEngine),
+    Add(Box<AddEngine>),
     /// List the engines and how many of their slots are in use
     List,
     /// Everything about one engine
     Get(Named),
     /// Change what is given of an engine, and nothing else
     #[command(after_help = "Example:\n  pigeon-ctl engine set asr --queue-timeout 100ms")]
-    Set(SetEngine),
+    Set(Box<SetEngine>),
+    /// Whether each endpoint of an engine gets calls, and if not why
+    #[command(after_help = "Example:\n  pigeon-ctl engine endpoints asr -w")]
+    Endpoints(EndpointsArgs),
+    /// Send no new calls to an engine's endpoints; those that run go on
+    #[command(after_help = "Example:\n  pigeon-ctl engine drain asr --endpoint 10.0.0.7:50051")]
+    Drain(DrainArgs),
+    /// Send calls to drained endpoints again
+    Undrain(DrainArgs),
     /// Remove an engine that no route uses
     Rm(RemoveArgs),
 }
@@ -50,7 +64,30 @@ pub struct SetEngine {
     pub change: ChangeArgs,
 }
 
-/// The fields of an engine.
+/// `engine endpoints`
+#[derive(Clone, Debug, Args)]
+pub struct EndpointsArgs {
+    /// The engine
+    pub name: String,
+    /// Print again whenever something changed, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// `engine drain`, `engine undrain`
+#[derive(Clone, Debug, Args)]
+pub struct DrainArgs {
+    /// The engine
+    pub name: String,
+    /// Only this endpoint; may be repeated
+    #[arg(long = "endpoint", value_name = "HOST:PORT")]
+    pub endpoints: Vec<String>,
+    /// How to write.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// The fields of an engine. An empty text removes a field.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EngineFields {
     /// Its endpoints, all of them; HOST:PORT=SLOTS overrides --slots for one
@@ -71,27 +108,27 @@ pub struct EngineFields {
     /// Longest wait of one call, such as 2s
     #[arg(long, value_name = "TIME")]
     pub queue_timeout: Option<String>,
-    /// How an endpoint is chosen
-    #[arg(long, value_name = "HOW")]
-    pub lb: Option<BalanceArg>,
+    /// How an endpoint is chosen: least-connections, random, round-robin, p2c, hash or hash:HEADER
+    #[arg(long, value_name = "HOW", value_parser = values::balance)]
+    pub lb: Option<Balance>,
+    /// What --lb hash tells calls apart by: source or header:NAME
+    #[arg(long, value_name = "KEY")]
+    pub hash_key: Option<String>,
+    /// Time in which a new or returning endpoint gets up to its full share, such as 30s
+    #[arg(long, value_name = "TIME")]
+    pub slow_start: Option<String>,
     /// What the endpoints speak
     #[arg(long)]
     pub protocol: Option<ProtocolArg>,
-    /// How endpoints are checked
-    #[arg(long, value_name = "CHECK")]
-    pub health: Option<HealthArg>,
-    /// Longest time to connect to an endpoint
-    #[arg(long, value_name = "TIME")]
-    pub dial_timeout: Option<String>,
-    /// When an unused connection to an endpoint is closed
-    #[arg(long, value_name = "TIME")]
-    pub idle_timeout: Option<String>,
-    /// How long a slot rests after the gateway cancelled its call
-    #[arg(long, value_name = "TIME")]
-    pub cancel_cooldown: Option<String>,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
+    /// Its connections.
+    #[command(flatten)]
+    pub connections: ConnectionFields,
+    /// How its health is checked.
+    #[command(flatten)]
+    pub health: HealthFields,
 }
 
 /// `--pool`
@@ -105,15 +142,6 @@ pub enum PoolArg {
     Off,
 }
 
-/// `--lb`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BalanceArg {
-    /// The endpoint with the most free slots.
-    LeastConnections,
-    /// Any with a free slot.
-    Random,
-}
-
 /// `--protocol`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProtocolArg {
@@ -123,11 +151,4 @@ pub enum ProtocolArg {
     Http1,
     /// Cleartext HTTP/2.
     H2c,
-}
-
-/// `--health`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum HealthArg {
-    /// Not actively.
-    None,
 }

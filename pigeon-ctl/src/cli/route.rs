@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::values::{self, Label};
+use super::values::{self, Label, Share};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
 /// `route …`
@@ -10,16 +10,16 @@ use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 pub enum RouteCommand {
     /// Add a route
     #[command(
-        after_help = "Examples:\n  pigeon-ctl route add asr --grpc speech.v1.Recognizer --engine asr\n  pigeon-ctl route add users --path '/users*' --method GET --engine web"
+        after_help = "Examples:\n  pigeon-ctl route add asr --grpc speech.v1.Recognizer --engine asr\n  pigeon-ctl route add users --path '/users*' --method GET --engine web\n  pigeon-ctl route add chat --grpc llm.v1.Chat --engine llm-a --to llm-b=10% --retries 2 --retry-on UNAVAILABLE"
     )]
-    Add(AddRoute),
+    Add(Box<AddRoute>),
     /// List the routes
     List,
     /// Everything about one route
     Get(Named),
     /// Change what is given of a route, and nothing else
     #[command(after_help = "Example:\n  pigeon-ctl route set asr --timeout 30s --host ''")]
-    Set(SetRoute),
+    Set(Box<SetRoute>),
     /// Remove a route
     Rm(RemoveArgs),
     /// Which route takes a call, and why not the others; exit 1: none
@@ -85,9 +85,39 @@ pub struct RouteFields {
     /// Longest time of a call, such as 30s
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,
+    /// Send this share of the calls to another engine; may be repeated, and sets all shares; '' removes them
+    #[arg(long = "to", value_name = "ENGINE=PERCENT", value_parser = values::share)]
+    pub shares: Vec<Share>,
+    /// When calls are tried again.
+    #[command(flatten)]
+    pub retry: RetryFields,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
+}
+
+/// When calls are tried again.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Retries")]
+pub struct RetryFields {
+    /// How often a call is tried again; 0: never
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// On which answers: gRPC statuses, HTTP statuses, reset; '' = none
+    #[arg(long, value_name = "UNAVAILABLE,…", value_delimiter = ',')]
+    pub retry_on: Option<Vec<String>>,
+    /// Longest pause before the first retry
+    #[arg(long, value_name = "TIME")]
+    pub retry_backoff: Option<String>,
+    /// Longest pause before any retry
+    #[arg(long, value_name = "TIME")]
+    pub retry_max_backoff: Option<String>,
+    /// Most request bytes kept for sending again
+    #[arg(long, value_name = "BYTES")]
+    pub retry_buffer: Option<u32>,
+    /// Most retries, in percent of the route's calls
+    #[arg(long, value_name = "PERCENT")]
+    pub retry_budget: Option<u32>,
 }
 
 /// `route test`

@@ -73,6 +73,57 @@ pub(super) fn endpoint(text: &str) -> Result<StaticEndpoint, String> {
     }
 }
 
+/// `--lb`: a kind of balance, and for `hash:HEADER` what it hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// The word as the API writes it.
+    pub kind: &'static str,
+    /// The hash key, where it is part of it.
+    pub hash_key: Option<String>,
+}
+
+/// Reads a [`Balance`].
+pub(super) fn balance(text: &str) -> Result<Balance, String> {
+    if let Some(header) = text.strip_prefix("hash:").filter(|h| !h.is_empty()) {
+        return Ok(Balance { kind: "hash", hash_key: Some(format!("header:{header}")) });
+    }
+    const KINDS: [&str; 5] = ["least_connections", "random", "round_robin", "p2c", "hash"];
+    let kind = KINDS.into_iter().find(|kind| kind.replace('_', "-") == text);
+    kind.map(|kind| Balance { kind, hash_key: None }).ok_or_else(|| {
+        "write least-connections, random, round-robin, p2c, hash or hash:HEADER".into()
+    })
+}
+
+/// A number, or nothing: then the limit is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<u32>);
+
+/// Reads a [`Limit`].
+pub(super) fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "" => Ok(Limit(None)),
+        number => number
+            .parse()
+            .map(|n| Limit(Some(n)))
+            .map_err(|_| format!("write a whole number up to {}, or '' for no limit", u32::MAX)),
+    }
+}
+
+/// `ENGINE=10%` or `ENGINE=10`: a share of a route's calls; empty: no share at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share(pub Option<(String, u32)>);
+
+/// Reads a [`Share`]. Whether the shares add up is for the server to say.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    if text.is_empty() {
+        return Ok(Share(None));
+    }
+    let wrong = || "write ENGINE=PERCENT, such as llm-b=10%".to_owned();
+    let (engine, percent) = text.split_once('=').ok_or_else(wrong)?;
+    let percent = percent.strip_suffix('%').unwrap_or(percent).parse().map_err(|_| wrong())?;
+    if engine.is_empty() { Err(wrong()) } else { Ok(Share(Some((engine.to_owned(), percent)))) }
+}
+
 /// `42` or `r42`, with or without the quotes of an ETag.
 pub(super) fn revision(text: &str) -> Result<u64, String> {
     let bare = text.trim_matches('"');
@@ -117,6 +168,30 @@ mod tests {
         assert_eq!(endpoint("nonsense"), Ok(at("nonsense", None)));
         assert!(endpoint("a:1=many").is_err());
         assert!(endpoint("").is_err());
+    }
+
+    #[test]
+    fn balances() {
+        let plain = |kind| Ok(Balance { kind, hash_key: None });
+        assert_eq!(balance("round-robin"), plain("round_robin"));
+        assert_eq!(balance("hash"), plain("hash"));
+        let hash_key = Some("header:x-id".to_owned());
+        assert_eq!(balance("hash:x-id"), Ok(Balance { kind: "hash", hash_key }));
+        for wrong in ["round_robin", "hash:", "", "least"] {
+            assert!(balance(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn limits_and_shares() {
+        assert_eq!((limit(""), limit("7")), (Ok(Limit(None)), Ok(Limit(Some(7)))));
+        assert!(limit("-1").is_err() && limit("many").is_err());
+        let of = |e: &str, p| Ok(Share(Some((e.to_owned(), p))));
+        assert_eq!((share("llm-b=10%"), share("b=5")), (of("llm-b", 10), of("b", 5)));
+        assert_eq!(share(""), Ok(Share(None)));
+        for wrong in ["llm-b", "=10%", "b=", "b=x%", "b=-1"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -146,6 +146,38 @@ pub(crate) fn set(
     written.print(&desk.out, &format!("{kind}/{name}"), op, args.write)
 }
 
+/// How often [`rewrite`] begins anew when another write comes in between.
+const ATTEMPTS: usize = 5;
+
+/// Changes fields that are computed from what is there, such as one entry of a list: written only if the
+/// object still is as it was read, and read again if it is not.
+pub(crate) fn rewrite(
+    desk: &Desk,
+    kind: Kind,
+    name: &str,
+    args: ChangeArgs,
+    fields: impl Fn(&Value) -> Result<Fields, Failure>,
+) -> Outcome {
+    let session = desk.session()?;
+    let mut left = if args.if_match.is_some() { 1 } else { ATTEMPTS };
+    loop {
+        left -= 1;
+        let before = session.get(&member(kind, name)).map_err(|f| absent(f, kind))?;
+        let patch = fields(&before)?.into_patch();
+        let mut call = Call::new(Method::PATCH, member(kind, name))
+            .body("application/merge-patch+json", &patch);
+        call.if_match = args.if_match.or_else(|| before.get("revision").and_then(Value::as_u64));
+        match write::send(&session, call, args.write) {
+            Err(failure) if failure.exit == Exit::Conflict && left > 0 => {}
+            written => {
+                let written = written?;
+                let op = if same(&before, &written.body) { Op::Unchanged } else { Op::Changed };
+                return written.print(&desk.out, &format!("{kind}/{name}"), op, args.write);
+            }
+        }
+    }
+}
+
 fn same(before: &Value, after: &Value) -> bool {
     ["spec", "labels"].iter().all(|field| before.get(field) == after.get(field))
 }

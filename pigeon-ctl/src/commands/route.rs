@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
-use crate::cli::route::{AddRoute, RouteFields, SetRoute, TestArgs};
+use crate::cli::route::{AddRoute, RetryFields, RouteFields, SetRoute, TestArgs};
+use crate::cli::values::Share;
 use crate::client::Call;
 use crate::error::Exit;
 use crate::output::table::{NONE, cell, table};
@@ -54,15 +55,59 @@ fn of(args: &RouteFields) -> Fields {
     fields.text("match/listener", args.listener.as_ref());
     fields.put("priority", args.priority);
     fields.text("timeout", args.timeout.as_ref());
+    if !args.shares.is_empty() {
+        let shares = args.shares.iter().filter_map(|Share(share)| share.as_ref());
+        let split = shares.map(|(engine, percent)| json!({"engine": engine, "percent": percent}));
+        fields.put("split", Some(split.collect::<Vec<_>>()));
+    }
+    retry(&mut fields, &args.retry);
     fields
+}
+
+fn retry(fields: &mut Fields, args: &RetryFields) {
+    fields.put("retry/attempts", args.retries);
+    let on = args.retry_on.as_ref().map(|on| on.iter().filter(|o| !o.is_empty()));
+    let on = on.map(|on| on.cloned().collect::<Vec<String>>());
+    // Attempts and what they are for make sense together only; whoever takes one away means both.
+    if args.retries == Some(0) && on.is_none() {
+        fields.put("retry/on", Some(Value::Null));
+    }
+    if on.as_ref().is_some_and(Vec::is_empty) && args.retries.is_none() {
+        fields.put("retry/attempts", Some(Value::Null));
+    }
+    fields.put("retry/on", on);
+    fields.text("retry/backoff", args.retry_backoff.as_ref());
+    fields.text("retry/max_backoff", args.retry_max_backoff.as_ref());
+    fields.put("retry/buffer", args.retry_buffer);
+    fields.put("retry/budget", args.retry_budget);
 }
 
 pub(crate) fn list(desk: &Desk) -> Outcome {
     let heading = ["NAME", "MATCH", "ENGINE", "PRIORITY"];
     object::list(desk, Kind::Route, heading, |route| {
         let priority = cell(route, "/spec/priority");
-        [cell(route, "/name"), matches(route), cell(route, "/spec/engine"), priority]
+        [cell(route, "/name"), matches(route), engines(route), priority]
     })
+}
+
+/// `asr`, or with a split `llm-a 90 llm-b 10`: each engine and its percent.
+pub(crate) fn engines(route: &Value) -> String {
+    let engine = cell(route, "/spec/engine");
+    let split = route.pointer("/spec/split").and_then(Value::as_array);
+    let Some(split) = split.filter(|s| !s.is_empty()) else { return engine };
+    let shares: u64 = split.iter().filter_map(|s| s.get("percent")?.as_u64()).sum();
+    let mut words = format!("{engine} {}", 100_u64.saturating_sub(shares));
+    for share in split {
+        words.push_str(&format!(" {} {}", cell(share, "/engine"), cell(share, "/percent")));
+    }
+    words
+}
+
+/// Whether a route sends calls to an engine.
+pub(crate) fn uses(route: &Value, engine: &str) -> bool {
+    let split = route.pointer("/spec/split").and_then(Value::as_array);
+    let shares = split.into_iter().flatten().map(|s| cell(s, "/engine"));
+    shares.chain([cell(route, "/spec/engine")]).any(|e| e == engine)
 }
 
 /// `grpc speech.v1.Recognizer`, `http GET /users* host example.com`, `all`.
@@ -112,7 +157,7 @@ pub(crate) fn test(desk: &Desk, args: TestArgs) -> Outcome {
             "match: {}   {} → engine {}\n",
             cell(route, "/name"),
             matches(route),
-            cell(route, "/spec/engine")
+            engines(route)
         ),
         None => "no route matches\n".to_owned(),
     };
@@ -133,6 +178,19 @@ pub(crate) fn test(desk: &Desk, args: TestArgs) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_in_words() {
+        let plain = json!({"spec": {"engine": "a", "split": []}});
+        assert_eq!(
+            (engines(&plain), uses(&plain, "a"), uses(&plain, "b")),
+            ("a".into(), true, false)
+        );
+        let split = json!([{"engine": "b", "percent": 10}, {"engine": "c", "percent": 5}]);
+        let split = json!({"spec": {"engine": "a", "split": split}});
+        assert_eq!(engines(&split), "a 85 b 10 c 5");
+        assert!(uses(&split, "a") && uses(&split, "c") && !uses(&split, "d"));
+    }
 
     #[test]
     fn matches_in_words() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::revision::changes;
-use super::{Desk, proxy};
+use super::{Desk, engine, proxy, route};
 use crate::Outcome;
 use crate::error::{Exit, Failure};
 use crate::output::table::{NONE, cell, table};
@@ -79,15 +79,16 @@ fn problems(proxies: &[Value], engines: &[Value], routes: &[Value]) -> String {
     for p in proxies.iter().filter(|p| cell(p, "/state") != "in_sync") {
         problems.push(format!("proxy {}: {}", cell(p, "/name"), proxy::state(p)));
     }
-    for engine in engines {
-        let name = cell(engine, "/name");
-        let used = routes.iter().any(|r| cell(r, "/spec/engine") == name);
-        let endpoints = engine.pointer("/spec/endpoints").and_then(Value::as_array);
+    for e in engines {
+        let name = cell(e, "/name");
+        let used = routes.iter().any(|r| route::uses(r, &name));
+        let endpoints = e.pointer("/spec/endpoints").and_then(Value::as_array);
         if used && endpoints.is_some_and(Vec::is_empty) {
             problems.push(format!("engine {name} has no endpoints, but routes use it"));
         }
-        let waiting = engine.pointer("/status/waiting").and_then(Value::as_u64).unwrap_or(0);
-        let (in_use, slots) = (cell(engine, "/status/in_use"), cell(engine, "/status/slots"));
+        problems.extend(engine::troubles(e).iter().map(|t| format!("engine {name}: {t}")));
+        let waiting = e.pointer("/status/waiting").and_then(Value::as_u64).unwrap_or(0);
+        let (in_use, slots) = (cell(e, "/status/in_use"), cell(e, "/status/slots"));
         if waiting > 0 && slots != NONE {
             problems.push(format!(
                 "engine {name}: {waiting} calls wait; {in_use} of {slots} slots are in use"

@@ -133,6 +133,7 @@ pub(super) async fn proxy(
         name: Some(name(PROXY)?),
         binds: BTreeMap::from([(name("default")?, local(port))]),
         status_listen: local(args.status_port),
+        relay: true,
         workers: None,
         drain_timeout: DRAIN,
         access_log: AccessLog::off(),

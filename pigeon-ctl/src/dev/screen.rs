@@ -10,7 +10,7 @@ use super::parts::Admin;
 use super::{CONTEXT, PROXY};
 use crate::cli::DevArgs;
 use crate::client::{Call, Client};
-use crate::commands::route_in_words;
+use crate::commands::{engines_in_words, route_in_words};
 use crate::error::Failure;
 use crate::output::table::cell;
 
@@ -150,7 +150,7 @@ fn engine(engine: &Value) -> String {
 }
 
 fn route(route: &Value) -> String {
-    format!("{} → {}", route_in_words(route), cell(route, "/spec/engine"))
+    format!("{} → {}", route_in_words(route), engines_in_words(route))
 }
 
 /// What to type for this program: its name where the shell finds it, else its path.

@@ -20,6 +20,18 @@ pub fn span(ms: u64) -> String {
     }
 }
 
+/// `0.06ms`, `81ms`, `1.23s` from milliseconds, to about three digits.
+pub fn fine(ms: Option<f64>) -> String {
+    match ms {
+        None => NONE.to_owned(),
+        Some(ms) if ms >= 9_995.0 => format!("{:.1}s", ms / 1_000.0),
+        Some(ms) if ms >= 999.5 => format!("{:.2}s", ms / 1_000.0),
+        Some(ms) if ms >= 99.95 => format!("{ms:.0}ms"),
+        Some(ms) if ms >= 9.995 => format!("{ms:.1}ms"),
+        Some(ms) => format!("{ms:.2}ms"),
+    }
+}
+
 /// Milliseconds from an RFC 3339 time until now; none if it is not one.
 pub fn since(time: &str) -> Option<u64> {
     let time: Timestamp = time.parse().ok()?;
@@ -31,6 +43,21 @@ pub fn since(time: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fine_spans() {
+        for (ms, text) in [
+            (0.0, "0.00ms"),
+            (0.064, "0.06ms"),
+            (12.34, "12.3ms"),
+            (410.2, "410ms"),
+            (1_000.0, "1.00s"),
+            (61_234.0, "61.2s"),
+        ] {
+            assert_eq!(fine(Some(ms)), text);
+        }
+        assert_eq!(fine(None), NONE);
+    }
 
     #[test]
     fn spans() {

@@ -69,6 +69,54 @@ const CASES: &[Case] = &[
         code: 2,
         says: &["HOST:PORT=SLOTS"],
     },
+    Case { args: &["engine", "set", "web", "--lb", "rr"], code: 2, says: &["rr", "round-robin"] },
+    Case {
+        args: &["engine", "set", "web", "--lb", "hash"],
+        code: 7,
+        says: &["/spec/hash_key: is missing", "header:NAME", "PGN-V106"],
+    },
+    Case {
+        args: &["engine", "set", "web", "--health", "ping"],
+        code: 7,
+        says: &["/spec/health/check", "\"ping\" is not a health check", "http:/path"],
+    },
+    Case {
+        args: &["engine", "set", "web", "--max-requests", "few"],
+        code: 2,
+        says: &["--max-requests", "few"],
+    },
+    Case {
+        args: &["engine", "drain", "web", "--endpoint", "z:1"],
+        code: 5,
+        says: &["engine \"web\" has no endpoint \"z:1\"", "engine endpoints web"],
+    },
+    Case { args: &["engine", "drain", "nope"], code: 5, says: &["nope", "engine list"] },
+    Case { args: &["engine", "endpoints", "nope"], code: 5, says: &["nope", "engine list"] },
+    Case {
+        args: &["route", "set", "users", "--to", "web2"],
+        code: 2,
+        says: &["web2", "ENGINE=PERCENT"],
+    },
+    Case {
+        args: &["route", "set", "users", "--to", "nope=10%"],
+        code: 7,
+        says: &["no engine \"nope\"", "PGN-R101"],
+    },
+    Case {
+        args: &["route", "set", "users", "--to", "web=10%"],
+        code: 7,
+        says: &["/spec/split", "\"web\" twice"],
+    },
+    Case {
+        args: &["route", "set", "users", "--retries", "2"],
+        code: 7,
+        says: &["/spec/retry/on: is empty", "UNAVAILABLE"],
+    },
+    Case {
+        args: &["route", "set", "users", "--retries", "1", "--retry-on", "SOMETIMES"],
+        code: 7,
+        says: &["/spec/retry/on/0", "\"SOMETIMES\" is nothing to retry on"],
+    },
     Case { args: &["apply", "-f", "nope.yaml"], code: 2, says: &["nope.yaml"] },
 ];
 

@@ -1,6 +1,7 @@
 //! The real program against a real admin: what it prints, where, and how it exits.
 
 mod bad_input;
+mod call_path;
 mod codes;
 mod contexts;
 #[cfg(feature = "dev")]

@@ -20,7 +20,7 @@ fn an_engine_from_add_to_rm() {
     let engine = admin.json(&["engine", "get", "asr"]);
     assert_eq!(
         engine["spec"]["endpoints"][1],
-        json!({"address": "10.0.0.8:50051", "slots": 4, "weight": 1})
+        json!({"address": "10.0.0.8:50051", "slots": 4, "weight": 1, "drain": false})
     );
     assert_eq!(engine["spec"]["pool"]["queue"], 64);
     assert_eq!(engine["spec"]["balance"], "least_connections");
@@ -62,7 +62,7 @@ fn set_changes_what_is_given_and_nothing_else() {
 
     admin.ok(&["engine", "set", "asr", "--static", "10.0.0.9:1"]);
     let endpoints = admin.json(&["engine", "get", "asr"])["spec"]["endpoints"].clone();
-    assert_eq!(endpoints, json!([{"address": "10.0.0.9:1", "weight": 1}]));
+    assert_eq!(endpoints, json!([{"address": "10.0.0.9:1", "weight": 1, "drain": false}]));
 }
 
 #[test]
@@ -73,7 +73,8 @@ fn turning_a_pool_off_needs_no_knowledge_of_its_slots() {
     let spec = admin.json(&["engine", "get", "asr"])["spec"].clone();
     assert_eq!(spec["pool"]["mode"], "off");
     assert_eq!(spec["pool"].get("slots"), None);
-    assert_eq!(spec["endpoints"][1], json!({"address": "10.0.0.8:50051", "weight": 1}));
+    let endpoint = json!({"address": "10.0.0.8:50051", "weight": 1, "drain": false});
+    assert_eq!(spec["endpoints"][1], endpoint);
     // Slots without a mode: the server says what to do.
     let ran = admin.ctl(&["engine", "set", "asr", "--slots", "4"]).run();
     assert_eq!(ran.code, 7, "{ran:?}");
@@ -88,7 +89,13 @@ fn a_route_moves_between_http_and_grpc() {
         "route add r --path /users* --method GET --method PUT --host example.com --engine web --timeout 30s --priority -2",
     ));
     assert!(line.starts_with("route/r added   revision "), "{line}");
-    let spec = |admin: &Admin| admin.json(&["route", "get", "r"])["spec"].clone();
+    let spec = |admin: &Admin| {
+        let mut spec = admin.json(&["route", "get", "r"])["spec"].clone();
+        let fields = spec.as_object_mut().expect("a spec");
+        assert_eq!(fields.remove("split"), Some(json!([])));
+        assert_eq!(fields.remove("retry").expect("retry")["attempts"], 0);
+        spec
+    };
     assert_eq!(
         spec(&admin),
         json!({"match": {"path": "/users*", "methods": ["GET", "PUT"], "host": "example.com"},

@@ -8,16 +8,13 @@ use crate::engine::{Endpoint, Engine};
 /// One slot, held by one call. Dropping it gives the slot back and lets the next waiter in.
 #[derive(Debug)]
 pub struct Permit {
-    engine: Arc<Engine>,
     endpoint: Arc<Endpoint>,
-    /// When it was taken, by the engine's clock.
-    taken_us: u64,
 }
 
 impl Permit {
     /// Wraps a slot that has just been taken on `endpoint`.
-    pub(crate) fn new(engine: Arc<Engine>, endpoint: Arc<Endpoint>, taken_us: u64) -> Self {
-        Self { engine, endpoint, taken_us }
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self { endpoint }
     }
 
     /// Where the call is to go.
@@ -27,21 +24,21 @@ impl Permit {
 
     /// Whose endpoint it is.
     pub fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+        self.endpoint.engine()
     }
 
     /// To be called instead of dropping when *we* broke off a call that the engine had not ended: the
     /// engine needs a moment to notice. The slot stays taken until the answer is dropped, which the
     /// transport does after [`Rest::time`].
     pub fn rest(self) -> Rest {
-        let time = self.engine.cancel_cooldown();
+        let time = self.engine().cancel_cooldown();
         Rest { time, _permit: self }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.engine.release(&self.endpoint, self.taken_us);
+        self.engine().release(&self.endpoint);
     }
 }
 

@@ -7,21 +7,26 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Refusal;
-use super::queue::Grant;
+use super::{Grant, Refusal, Share};
 use crate::engine::Engine;
 
 /// A place in line; a future of the permit. Dropping it leaves the line at once.
 #[derive(Debug)]
 pub struct Waiting {
     engine: Arc<Engine>,
+    share: Share,
     ticket: u64,
     grant: oneshot::Receiver<Grant>,
 }
 
 impl Waiting {
-    pub(super) fn new(engine: Arc<Engine>, ticket: u64, grant: oneshot::Receiver<Grant>) -> Self {
-        Self { engine, ticket, grant }
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        share: Share,
+        ticket: u64,
+        grant: oneshot::Receiver<Grant>,
+    ) -> Self {
+        Self { engine, share, ticket, grant }
     }
 
     /// The place, to be kept when the call has to ask again.
@@ -50,6 +55,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         // The queue goes first: afterwards nobody sends any more, or the permit sent already is in the
         // receiver, whose drop frees it.
-        self.engine.queue().lock().leave(self.ticket);
+        let gone = self.engine.queue().lock().leave(self.share.key, self.ticket);
+        drop(gone);
     }
 }

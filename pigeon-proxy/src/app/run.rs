@@ -71,6 +71,7 @@ impl Proxy {
         let stop = CancellationToken::new();
         let (received, states) = watch::channel(None);
         let mut tasks = JoinSet::new();
+        tasks.spawn(crate::health::run(Arc::clone(&self.gateway), stop.clone()));
         let around = Surroundings {
             identity: Arc::clone(&self.identity),
             received,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::clock::scramble;
 
 const FIRST_US: u64 = 100_000;
-const MOST_US: u64 = 10_000_000;
 
 /// Whether and until when an endpoint is avoided. Times are those of the engine's clock.
 #[derive(Debug, Default)]
@@ -26,15 +25,20 @@ impl Avoid {
         Some(self.until_us.load(Ordering::Relaxed)).filter(|&until| until > now_us)
     }
 
-    /// Notes that a dial failed. The failures of calls that dialled at the same time count as one; true
-    /// for that one.
-    pub(crate) fn failed(&self, now_us: u64, seed: u64) -> bool {
+    /// Whether it could not be reached when that was tried last.
+    pub(crate) fn is_set(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes that a dial failed; the longest time of avoiding is `most_us`. The failures of calls that
+    /// dialled at the same time count as one; true for that one.
+    pub(crate) fn failed(&self, now_us: u64, most_us: u64, seed: u64) -> bool {
         let probed = self.probing.swap(false, Ordering::Relaxed);
         if self.until(now_us).is_some() && !probed {
             return false;
         }
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
-        let full = (FIRST_US << before.min(10)).min(MOST_US);
+        let full = (FIRST_US << before.min(20)).min(most_us).max(4);
         // Between three quarters and all of it, so that proxies do not come back together.
         let time = full - scramble(seed) % (full / 4);
         self.until_us.store(now_us + time, Ordering::Relaxed);
@@ -56,7 +60,7 @@ impl Avoid {
         if self.failures.load(Ordering::Relaxed) == 0 || self.until(now_us).is_some() {
             return;
         }
-        let patience = u64::try_from(patience.as_micros()).unwrap_or(MOST_US);
+        let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
         self.probing.store(true, Ordering::Relaxed);
         self.until_us.store(now_us.saturating_add(patience), Ordering::Relaxed);
     }
@@ -66,12 +70,14 @@ impl Avoid {
 mod tests {
     use super::*;
 
+    const MOST_US: u64 = 10_000_000;
+
     fn time_after(failures: u32) -> u64 {
         let avoid = Avoid::default();
         let mut now = 0;
         for _ in 0..failures {
             now = avoid.until(now).unwrap_or(now);
-            avoid.failed(now, 7);
+            avoid.failed(now, MOST_US, 7);
         }
         avoid.until(now).expect("avoided") - now
     }
@@ -90,7 +96,7 @@ mod tests {
     fn failures_at_the_same_time_count_once() {
         let avoid = Avoid::default();
         for _ in 0..50 {
-            avoid.failed(0, 1);
+            avoid.failed(0, MOST_US, 1);
         }
         assert!(avoid.until(0).expect("avoided") <= FIRST_US);
     }
@@ -98,12 +104,12 @@ mod tests {
     #[test]
     fn one_probe_at_a_time_and_its_result_counts() {
         let avoid = Avoid::default();
-        avoid.failed(0, 1);
+        avoid.failed(0, MOST_US, 1);
         let over = avoid.until(0).expect("avoided");
         assert_eq!(avoid.until(over), None);
         avoid.probe(over, Duration::from_secs(5));
         assert_eq!(avoid.until(over), Some(over + 5_000_000));
-        avoid.failed(over + 1, 1);
+        avoid.failed(over + 1, MOST_US, 1);
         let again = avoid.until(over + 1).expect("avoided") - over - 1;
         assert!(again > 150_000 && again <= 200_000, "{again}");
         assert!(avoid.reached());

@@ -29,6 +29,17 @@ impl Clock {
             Self::Manual(now) => now.load(Ordering::Relaxed),
         }
     }
+
+    /// A moment somebody has read off the machine's clock already; on a clock set by hand, now.
+    pub fn at_us(&self, moment: Instant) -> u64 {
+        match self {
+            Self::Monotonic(start) => {
+                let since = moment.saturating_duration_since(*start);
+                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+            }
+            Self::Manual(_) => self.now_us(),
+        }
+    }
 }
 
 /// A number that looks random, from one that does not (splitmix64).
@@ -37,4 +48,10 @@ pub(crate) fn scramble(seed: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// A number below `n` (0 if `n` is 0), from one that is evenly spread: the high half of the product, which
+/// takes no division.
+pub(crate) fn below(spread: u64, n: u64) -> u64 {
+    ((u128::from(spread) * u128::from(n)) >> 64) as u64
 }

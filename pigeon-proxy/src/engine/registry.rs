@@ -45,3 +45,13 @@ impl Registry {
         engines
     }
 }
+
+impl Drop for Registry {
+    /// Engines and their endpoints hold each other as long as there are settings.
+    fn drop(&mut self) {
+        let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for engine in known.values().filter_map(Weak::upgrade) {
+            engine.remove();
+        }
+    }
+}

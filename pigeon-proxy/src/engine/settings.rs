@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use pigeon_proto::model::{self, Balance, Pool, PoolMode, Protocol};
+use pigeon_proto::model::{
+    self, Balance, Ejection, Health, HealthCheck, Millis, Pool, PoolMode, Protocol,
+};
 
 use super::Endpoint;
+use super::balance::{Rota, View, WHOLE};
+use super::condition::flag;
+use crate::admit::Tried;
 
 /// The settings of an engine at one time. Replaced whole.
 #[derive(Debug)]
@@ -15,8 +20,17 @@ pub struct Settings {
     pub protocol: Protocol,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// What the calls of [`Balance::Hash`] are told apart by.
+    pub hash_key: Option<model::HashKey>,
+    /// Active checks.
+    pub health: Health,
+    /// When endpoints that fail calls are left out.
+    pub ejection: Ejection,
+    /// How long a new or returning endpoint takes less than its share, in microseconds.
+    pub(super) slow_start_us: u64,
     /// The endpoints, in the order of the configuration; none once the engine is gone.
     pub members: Vec<Member>,
+    pub(super) rota: Rota,
 }
 
 /// An endpoint with what the settings say about it.
@@ -30,16 +44,23 @@ pub struct Member {
     pub slots: u32,
     /// How many calls it may have at most.
     pub limit: u32,
+    /// Takes no new calls.
+    pub drain: bool,
 }
 
 impl Settings {
-    /// Of an engine that is not known yet.
+    /// Of an engine that is not known yet, or not any more.
     pub(super) fn empty() -> Self {
         Self {
             pool: Pool::default(),
             protocol: Protocol::default(),
             balance: Balance::default(),
+            hash_key: None,
+            health: Health { check: HealthCheck::None, ..Health::default() },
+            ejection: Ejection::default(),
+            slow_start_us: 0,
             members: Vec::new(),
+            rota: Rota::new(std::iter::empty()),
         }
     }
 
@@ -58,14 +79,63 @@ impl Settings {
                 PoolMode::Loose => slots.saturating_mul(pool.loose_factor.max(1)),
                 PoolMode::Off | PoolMode::Strict => slots,
             };
-            Member { endpoint: endpoint(e), weight: e.weight.max(1), slots, limit }
+            let (endpoint, weight) = (endpoint(e), e.weight.max(1));
+            Member { endpoint, weight, slots, limit, drain: e.drain }
         };
-        let members = spec.endpoints.iter().map(member).collect();
-        Self { protocol: spec.protocol, balance: spec.balance, members, pool }
+        let members: Vec<_> = spec.endpoints.iter().map(member).collect();
+        let rota = Rota::new(members.iter().map(|m| (m.endpoint.address().as_str(), m.weight)));
+        Self {
+            protocol: spec.protocol,
+            balance: spec.balance,
+            hash_key: spec.hash_key.clone(),
+            health: spec.health.clone(),
+            ejection: spec.ejection.clone(),
+            slow_start_us: us(spec.slow_start),
+            members,
+            rota,
+            pool,
+        }
     }
 
-    /// The slots of all endpoints together.
+    /// The slots of all endpoints that take calls.
     pub(super) fn slots(&self) -> u64 {
-        self.members.iter().map(|m| u64::from(m.limit)).sum()
+        self.members.iter().filter(|m| !m.is_out()).map(|m| u64::from(m.limit)).sum()
     }
+}
+
+impl Member {
+    /// Whether it is to get no calls at all.
+    pub(super) fn is_out(&self) -> bool {
+        self.drain || self.endpoint.is_unhealthy()
+    }
+
+    /// What balancing sees of it. `now_us` is asked for only if something is not as usual.
+    #[inline]
+    pub(super) fn view(&self, tried: &Tried, slow_start_us: u64, now_us: impl Fn() -> u64) -> View {
+        let endpoint = &self.endpoint;
+        let mut view = View {
+            in_use: endpoint.in_use(),
+            slots: self.slots,
+            limit: self.limit,
+            weight: self.weight * WHOLE,
+            avoided: false,
+            out: self.drain,
+            tried: tried.contains(endpoint.id()),
+        };
+        let flags = endpoint.condition.flags();
+        if flags == 0 {
+            return view;
+        }
+        view.out |= flags & flag::UNHEALTHY != 0;
+        let now_us = now_us();
+        view.avoided = endpoint.condition.ejected_until(now_us).is_some()
+            || flags & flag::AVOIDED != 0 && endpoint.avoid.until(now_us).is_some();
+        view.weight = self.weight * endpoint.condition.started(now_us, slow_start_us);
+        view
+    }
+}
+
+/// In microseconds, as the engine's clock counts.
+pub(super) fn us(time: Millis) -> u64 {
+    u64::try_from(time.duration().as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,8 @@
 //! Slots and the line before them: cases written down, a comparison with a naive reference, and threads.
 
+mod conditions;
 mod reference;
+mod simulation;
 mod threads;
 
 use std::sync::atomic::AtomicU64;
@@ -9,7 +11,7 @@ use futures_util::FutureExt as _;
 use pigeon_proto::model::{Spec, document};
 
 use super::*;
-use crate::admit::{Admission, Waiting, admit};
+use crate::admit::{Admission, Ask, Waiting, admit};
 
 pub(super) fn spec(text: &str) -> model::Engine {
     let text = format!("kind: engine\nname: e\nspec: {text}\n");
@@ -43,7 +45,7 @@ impl Rig {
     }
 
     fn admit(&self) -> Admission {
-        admit(&self.engine, &Tried::default(), None, 1)
+        admit(&self.engine, &Ask::new(&Tried::default(), 1))
     }
 
     fn granted(&self) -> Permit {
@@ -69,6 +71,12 @@ impl Rig {
 
     fn in_use(&self) -> Vec<u32> {
         self.engine.settings().members.iter().map(|m| m.endpoint.in_use()).collect()
+    }
+
+    /// The call of `permit` ends after it held its slot for so long.
+    fn ended(&self, permit: &Permit, outcome: Outcome, held_ms: u64) {
+        let stay = Stay { outcome, held_us: held_ms * 1_000, first_message_us: None };
+        self.engine.ended(permit.endpoint(), &stay, self.engine.clock().now_us());
     }
 
     fn pass(&self, ms: u64) {
@@ -114,7 +122,7 @@ fn nobody_passes_those_who_wait() {
 fn a_slot_that_nobody_was_told_of_goes_to_the_oldest_waiter() {
     let rig = Rig::new(&strict(&["a:1", "b:1"], 1, 9));
     let (first, second) = (rig.granted(), rig.granted());
-    rig.engine.dial_failed(first.endpoint(), 1);
+    rig.engine.dial_failed(first.endpoint(), 1, &"refused");
     let avoided = first.endpoint().id();
     drop(first);
     let mut old = rig.waiting();
@@ -135,11 +143,16 @@ fn the_line_is_bounded_and_the_full_line_gives_a_hint() {
     let permit = rig.granted();
     let _waiting = rig.waiting();
     assert_eq!(rig.refused(), Refusal::QueueFull { retry: SHORTEST_RETRY });
-    rig.pass(4_000);
+    rig.ended(&permit, Outcome::Well, 4_000);
     drop(permit);
     // One is ahead, and calls hold their slot for 4 s.
     let _again = rig.waiting();
-    assert_eq!(rig.engine.retry_hint(), Duration::from_secs(8));
+    assert_eq!(rig.engine.retry_hint(Share::default()), Duration::from_secs(8));
+    // Another share is not behind it.
+    let other = Share { key: 7, weight: 1 };
+    assert_eq!(rig.engine.retry_hint(other), Duration::from_secs(8));
+    let heavy = Share { key: 7, weight: 9 };
+    assert_eq!(rig.engine.retry_hint(heavy), Duration::from_secs(4));
 }
 
 #[test]
@@ -246,7 +259,7 @@ fn each_endpoint_is_tried_once_and_others_are_not_held_up() {
     let (one, two) = (rig.granted(), rig.granted());
     let mut tried = Tried::default();
     tried.add(one.endpoint().id());
-    let Admission::Waiting(mut picky) = admit(&rig.engine, &tried, None, 1) else {
+    let Admission::Waiting(mut picky) = admit(&rig.engine, &Ask::new(&tried, 1)) else {
         panic!("must wait for the other endpoint")
     };
     let mut any = rig.waiting();
@@ -254,7 +267,7 @@ fn each_endpoint_is_tried_once_and_others_are_not_held_up() {
     assert!(now(&mut picky).is_none());
     let _any = now(&mut any).expect("not held up").expect("a permit");
     tried.add(two.endpoint().id());
-    let all = admit(&rig.engine, &tried, None, 1);
+    let all = admit(&rig.engine, &Ask::new(&tried, 1));
     assert!(matches!(all, Admission::Waiting(_) | Admission::Refused(Refusal::AllTried)));
     drop(all);
     drop(two);
@@ -266,7 +279,7 @@ fn an_endpoint_that_fails_is_avoided_and_probed_again() {
     let rig = Rig::new(&strict(&["a:1", "b:1"], 4, 0));
     let permit = rig.granted();
     let bad = Arc::clone(permit.endpoint());
-    assert!(rig.engine.dial_failed(&bad, 1));
+    assert!(rig.engine.dial_failed(&bad, 1, &"refused"));
     drop(permit);
     let elsewhere: Vec<_> = (0..4).map(|_| rig.granted()).collect();
     assert!(elsewhere.iter().all(|p| p.endpoint().id() != bad.id()));

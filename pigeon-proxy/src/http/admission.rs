@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
-use crate::admit::{Admission, Permit, Refusal, Tried, Waiting, admit};
+use crate::admit::{Admission, Ask, Permit, Refusal, Share, Tried, Waiting, admit};
 use crate::engine::Engine;
 use crate::record::Record;
 use crate::reject::Rejection;
@@ -14,11 +14,15 @@ use crate::reject::Rejection;
 /// nothing else tells when that time is over.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// One call's way to a slot, over several endpoints if some cannot be reached.
+/// One call's way to a slot, over several endpoints if some cannot be reached or have failed it.
 pub(super) struct Admitting {
     engine: Arc<Engine>,
-    /// Endpoints that could not be reached.
-    pub(super) tried: Tried,
+    /// Endpoints that could not be reached: the call does not go there again.
+    unreachable: Tried,
+    /// These, and the endpoints that have failed the call: it goes there only if there is no other.
+    failed: Tried,
+    /// What `balance: hash` goes by.
+    hash: Option<u64>,
     place: Option<u64>,
     /// The end of the waiting by `pool.queue_timeout`, once the call has waited.
     queue_until: Option<Instant>,
@@ -27,8 +31,28 @@ pub(super) struct Admitting {
 }
 
 impl Admitting {
-    pub(super) fn new(engine: Arc<Engine>, deadline: Option<Instant>) -> Self {
-        Self { engine, tried: Tried::default(), place: None, queue_until: None, deadline }
+    pub(super) fn new(engine: Arc<Engine>, hash: Option<u64>, deadline: Option<Instant>) -> Self {
+        let (unreachable, failed) = (Tried::default(), Tried::default());
+        Self { engine, unreachable, failed, hash, place: None, queue_until: None, deadline }
+    }
+
+    fn ask<'t>(&self, tried: &'t Tried) -> Ask<'t> {
+        Ask { hash: self.hash, ..Ask::new(tried, fastrand::u64(..)) }
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The endpoint could not be reached.
+    pub(super) fn not_reached(&mut self, endpoint: u64) {
+        self.unreachable.add(endpoint);
+        self.failed.add(endpoint);
+    }
+
+    /// The endpoint was reached, and the call is to be tried again.
+    pub(super) fn failed(&mut self, endpoint: u64) {
+        self.failed.add(endpoint);
     }
 
     /// A slot, now or after waiting.
@@ -37,7 +61,11 @@ impl Admitting {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Rejection::Deadline);
         }
-        match admit(&self.engine, &self.tried, self.place, fastrand::u64(..)) {
+        if let Some(permit) = self.elsewhere() {
+            return Ok(permit);
+        }
+        let ask = Ask { place: self.place, ..self.ask(&self.unreachable) };
+        match admit(&self.engine, &ask) {
             Admission::Granted(permit) => Ok(permit),
             Admission::Refused(refusal) => Err(rejection(refusal)),
             Admission::Waiting(waiting) => {
@@ -46,6 +74,18 @@ impl Admitting {
                 record.waited(Instant::now());
                 granted
             }
+        }
+    }
+
+    /// A slot of an endpoint that has not failed the call, if one is free.
+    pub(super) fn elsewhere(&self) -> Option<Permit> {
+        if self.failed == self.unreachable {
+            return None;
+        }
+        match admit(&self.engine, &self.ask(&self.failed)) {
+            Admission::Granted(permit) => Some(permit),
+            // A place in line is left at once: another endpoint may have a slot now.
+            Admission::Waiting(_) | Admission::Refused(_) => None,
         }
     }
 
@@ -69,7 +109,7 @@ impl Admitting {
         Err(if at_deadline {
             Rejection::Deadline
         } else {
-            Rejection::Saturated { retry: self.engine.retry_hint() }
+            Rejection::Saturated { retry: self.engine.retry_hint(Share::default()) }
         })
     }
 }

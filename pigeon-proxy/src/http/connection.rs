@@ -14,6 +14,7 @@ use pigeon_proto::model::Listener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::caller::CallerBody;
 use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
 use super::{Client, call};
@@ -45,12 +46,21 @@ pub(crate) async fn serve(
         detected = tokio::time::timeout(header_timeout, detect(socket)) => detected,
     };
     let Ok(Ok((version, socket))) = detected else { return };
+    if let (Version::Http2, Some(relay)) = (version, client.relay.clone()) {
+        // A listener that drains has told its connections so already, and this one is not yet among them.
+        if *phase.borrow() == Phase::Open {
+            let (first, socket) = socket.into_parts();
+            relay.serve(socket, client, settings, &first).await;
+        }
+        return;
+    }
     let socket = TokioIo::new(socket);
     let client = Arc::new(client);
     // How a connection ends is the client's affair; its calls have been recorded.
     match version {
-        Version::Http1 => http1_connection(socket, client, settings, phase).await,
-        Version::Http2 => http2_connection(socket, client, settings, phase).await,
+        // Apart from the rest, so that a connection that says nothing, or is relayed, does not hold their room.
+        Version::Http1 => Box::pin(http1_connection(socket, client, settings, phase)).await,
+        Version::Http2 => Box::pin(http2_connection(socket, client, settings, phase)).await,
     }
 }
 
@@ -98,7 +108,7 @@ async fn answer(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<CallBody>, Infallible> {
-    Ok(call::call(&client, request).await)
+    Ok(call::call(&client, request.map(CallerBody::Hyper)).await)
 }
 
 /// Drives a connection; asks it to end when the listener drains, and drops it when it is cut.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::Version;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
+
+use super::caller::CallerBody;
 
 /// Up to this announced length a body is read first.
 const SHORT: u64 = 65_536;
@@ -14,8 +16,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Reads a body that is short by its own `content-length`, before it is answered. An answer that ends an
 /// HTTP/2 stream while the client still writes is legal (RFC 9113, section 8.1), but curl 7.88 fails or
 /// hangs on it. gRPC clients announce no length and are answered at once; on HTTP/1.1 hyper sees to it.
-pub(super) async fn dismiss(version: Version, body: Option<Incoming>) {
-    let short = |body: &Incoming| body.size_hint().exact().is_some_and(|length| length <= SHORT);
+pub(super) async fn dismiss(version: Version, body: Option<CallerBody>) {
+    let short = |body: &CallerBody| body.size_hint().exact().is_some_and(|length| length <= SHORT);
     let Some(mut body) = body.filter(|body| version == Version::HTTP_2 && short(body)) else {
         return;
     };

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::uplink::Uplink;
+use super::upload::Uplink;
 use super::upstream::Hold;
 use crate::admit::Permit;
+use crate::reject::Rejection;
 
 /// From the first byte sent to the engine until the slot is given back. However it ends, that happens
 /// exactly once: at once if the engine has ended the call, else after a rest.
@@ -27,9 +28,19 @@ impl Leg {
         self.hold = Some(hold);
     }
 
+    /// What the answer comes in on.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
     /// Bytes the client has sent.
     pub(super) fn bytes_in(&self) -> u64 {
         self.uplink.bytes()
+    }
+
+    /// What is wrong with the request's body, if that is why the call failed.
+    pub(super) fn fault(&self) -> Option<Rejection> {
+        self.uplink.fault()
     }
 
     /// The engine has ended the call with a complete answer. `grpc` calls need no more from the client.
@@ -43,14 +54,10 @@ impl Leg {
         }
     }
 
-    /// The engine broke the call off, or its connection is gone.
-    pub(super) fn broken_off(mut self) {
-        self.permit = None;
+    /// The engine broke the call off, or its connection is gone. The slot may be used again by the same
+    /// call; else it is free.
+    pub(super) fn broken_off(mut self) -> Option<Permit> {
         self.uplink.cancel();
-    }
-
-    /// Nothing was sent after all; the permit can be used again.
-    pub(super) fn not_begun(mut self) -> Option<Permit> {
         self.permit.take()
     }
 }

@@ -46,6 +46,13 @@ pub(super) async fn detect(mut socket: TcpStream) -> io::Result<(Version, Rewoun
     Ok((version, Rewound { first: Bytes::copy_from_slice(&first[..filled]), socket }))
 }
 
+impl Rewound {
+    /// What was read already, and the socket.
+    pub(super) fn into_parts(self) -> (Bytes, TcpStream) {
+        (self.first, self.socket)
+    }
+}
+
 impl AsyncRead for Rewound {
     fn poll_read(
         mut self: Pin<&mut Self>,

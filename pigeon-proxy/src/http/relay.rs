@@ -13,8 +13,9 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use self::live::Shared;
-pub(super) use self::live::{Live, note_status};
+pub(super) use self::live::{Live, Messages, Shared, note_status};
+use super::upstream::{Enlisted, Hold};
+use crate::reject::Rejection;
 
 /// The body of every answer.
 pub(crate) struct CallBody(Kind);
@@ -30,6 +31,8 @@ struct Relayed {
     shared: Arc<Shared>,
     /// Ends the call at its deadline even when nobody asks for more of the body.
     watchdog: Option<AbortHandle>,
+    /// Known to the endpoint's pool, which ends the call when it drains no longer.
+    _enlisted: Option<Enlisted>,
 }
 
 /// The answer was cut off after it had begun; the caller must not take it for complete.
@@ -55,16 +58,18 @@ impl CallBody {
 
     /// The body of a call that goes on until its engine ends it, its caller goes away, or its deadline.
     pub(super) fn relayed(live: Live, deadline: Option<Instant>) -> Self {
+        let hold = live.leg.hold().map(Hold::pool).cloned();
         let shared = Arc::new(Shared::new(live));
+        let _enlisted = hold.map(|pool| Enlisted::new(pool, &shared));
         let watchdog = deadline.map(|deadline| {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 tokio::time::sleep_until(deadline.into()).await;
-                shared.expire();
+                shared.break_off(&Rejection::Deadline);
             })
             .abort_handle()
         });
-        Self(Kind::Relayed(Relayed { shared, watchdog }))
+        Self(Kind::Relayed(Relayed { shared, watchdog, _enlisted }))
     }
 }
 

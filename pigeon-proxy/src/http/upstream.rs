@@ -4,34 +4,25 @@ mod dial;
 mod h1;
 mod h2;
 mod link;
+mod pool;
+mod sweep;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Version;
 
-pub(super) use self::dial::DialError;
+pub(crate) use self::dial::{DialError, dial, unreachable};
 pub(super) use self::link::{Attempt, Hold, Link};
+pub(super) use self::pool::Enlisted;
+use self::pool::Pool;
 use crate::admit::Permit;
 use crate::engine::{Endpoint, Engine};
-
-/// How often idle connections are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// The connections of one worker, by endpoint.
 #[derive(Default)]
 pub struct Upstreams {
     pools: Mutex<HashMap<u64, Arc<Pool>>>,
-}
-
-/// The connections to one endpoint.
-struct Pool {
-    /// Not kept alive by its connections.
-    endpoint: Weak<Endpoint>,
-    engine: Weak<Engine>,
-    h1: h1::Idle,
-    h2: h2::Shared,
 }
 
 impl Upstreams {
@@ -42,54 +33,20 @@ impl Upstreams {
         version: Version,
         fresh: bool,
     ) -> Result<Link, DialError> {
-        let pool = self.pool(permit);
-        let dial_timeout = permit.engine().settings().pool.dial_timeout.duration();
+        let pool = self.pool(permit.engine(), permit.endpoint());
+        let settings = permit.engine().settings();
+        pool.speaks(version);
         let address = permit.endpoint().address();
         if version == Version::HTTP_2 {
-            h2::link(&pool, address, dial_timeout).await
+            h2::link(&pool, address, &settings.pool).await
         } else {
-            h1::link(&pool, address, dial_timeout, fresh).await
+            h1::link(&pool, address, &settings.pool, fresh).await
         }
     }
 
-    fn pool(&self, permit: &Permit) -> Arc<Pool> {
+    fn pool(&self, engine: &Arc<Engine>, endpoint: &Arc<Endpoint>) -> Arc<Pool> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = pools.entry(permit.endpoint().id()).or_insert_with(|| {
-            Arc::new(Pool {
-                endpoint: Arc::downgrade(permit.endpoint()),
-                engine: Arc::downgrade(permit.engine()),
-                h1: h1::Idle::default(),
-                h2: h2::Shared::default(),
-            })
-        });
-        Arc::clone(pool)
-    }
-
-    /// Closes connections that were idle for too long, or whose endpoint is gone, as long as `all` lives.
-    pub(crate) async fn sweep(all: Weak<Upstreams>) {
-        let mut ticks = tokio::time::interval(SWEEP);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let Some(upstreams) = all.upgrade() else { return };
-            upstreams.close_idle(Instant::now());
-        }
-    }
-
-    fn close_idle(&self, now: Instant) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|_, pool| match (pool.endpoint.upgrade(), pool.engine.upgrade()) {
-            (Some(endpoint), Some(engine)) => {
-                let settings = engine.settings();
-                let wanted = settings.members.iter().any(|m| m.endpoint.id() == endpoint.id());
-                let idle = settings.pool.idle_timeout.duration();
-                let idle = if wanted { idle } else { Duration::ZERO };
-                pool.h1.close_idle(now, idle);
-                pool.h2.close_idle(now, idle);
-                true
-            }
-            // Calls that still run on its connections hold those themselves.
-            _ => false,
-        });
+        let pool = pools.entry(endpoint.id());
+        Arc::clone(pool.or_insert_with(|| Arc::new(Pool::new(engine, endpoint))))
     }
 }

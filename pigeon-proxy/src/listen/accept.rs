@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::gateway::Gateway;
 use crate::http::{Client, Upstreams, serve};
 use crate::metrics::ListenerSeries;
+use crate::relay::Relay;
 
 /// How far a listener is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,7 @@ pub(super) struct Door {
     pub(super) name: Name,
     pub(super) gateway: Arc<Gateway>,
     pub(super) upstreams: Arc<Upstreams>,
+    pub(super) relay: Arc<Relay>,
     pub(super) settings: Arc<ArcSwap<model::Listener>>,
     /// Connections open now, on all workers.
     pub(super) count: Arc<AtomicU32>,
@@ -65,7 +67,7 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = at_least(&mut self.phase, Phase::Draining) => return,
+                () = at_least(&mut self.phase, Phase::Draining) => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -82,6 +84,12 @@ impl Door {
                 }
             }
         }
+        self.relay.drain(&self.name);
+        // Not one of the tasks that a drain waits for.
+        tokio::spawn(async move {
+            at_least(&mut self.phase, Phase::Cut).await;
+            self.relay.cut(&self.name);
+        });
     }
 
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
@@ -102,6 +110,7 @@ impl Door {
         let client = Client {
             gateway: Arc::clone(&self.gateway),
             upstreams: Arc::clone(&self.upstreams),
+            relay: self.gateway.relays().then(|| Arc::clone(&self.relay)),
             listener: self.name.clone(),
             peer: peer.ip().to_canonical(),
         };

@@ -58,6 +58,7 @@ struct Vecs {
     first: HistogramVec,
     duration: HistogramVec,
     wait: HistogramVec,
+    retries: IntCounterVec,
 }
 
 /// The series of one route. A series appears with its first call.
@@ -70,6 +71,7 @@ pub struct CallSeries {
     first: OnceLock<Histogram>,
     duration: OnceLock<Histogram>,
     wait: OnceLock<Histogram>,
+    retries: OnceLock<IntCounter>,
 }
 
 impl CallVecs {
@@ -98,6 +100,12 @@ impl CallVecs {
             duration: histogram(
                 "pigeon_call_duration_seconds",
                 "From the call's head to its end; for streams that is how long people talked.",
+            ),
+            retries: counters(
+                registry,
+                "pigeon_retries_total",
+                "Attempts beyond the first of a call, whether the engine saw the one before or not.",
+                &["route", "engine"],
             ),
             wait: histogram(
                 "pigeon_queue_wait_seconds",
@@ -147,6 +155,7 @@ impl CallSeries {
             first: OnceLock::new(),
             duration: OnceLock::new(),
             wait: OnceLock::new(),
+            retries: OnceLock::new(),
         }
     }
 
@@ -170,6 +179,12 @@ impl CallSeries {
         self.first.get_or_init(|| self.histogram(&self.vecs.first)).observe(after.as_secs_f64());
     }
 
+    /// Counts that a call is tried again.
+    pub fn tried_again(&self) {
+        let counter = || self.vecs.retries.with_label_values(&[&self.route, &self.engine]);
+        self.retries.get_or_init(counter).inc();
+    }
+
     /// Notes how long a call waited for its slot.
     pub fn waited(&self, time: Duration) {
         self.wait.get_or_init(|| self.histogram(&self.vecs.wait)).observe(time.as_secs_f64());
@@ -190,6 +205,9 @@ impl CallSeries {
         for (reason, _) in Reason::ALL.iter().zip(&self.reasons).filter(|(_, c)| c.get().is_some())
         {
             remove(&self.vecs.rejections, reason.as_str());
+        }
+        if self.retries.get().is_some() {
+            let _ = self.vecs.retries.remove_label_values(&[&self.route, &self.engine]);
         }
         for vec in [&self.vecs.first, &self.vecs.duration, &self.vecs.wait] {
             let _ = vec.remove_label_values(&[&self.route, &self.engine]);

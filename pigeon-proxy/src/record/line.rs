@@ -92,7 +92,7 @@ impl Line<'_> {
             field(key, value.map_or(Value::Absent, Value::Text));
         }
         let endpoint = record.endpoint.as_ref();
-        field("endpoint", endpoint.map_or(Value::Absent, |e| Value::Text(e.as_str())));
+        field("endpoint", endpoint.map_or(Value::Absent, |e| Value::Text(e.address().as_str())));
         let status = record.http_status.map(u64::from);
         field("status", status.map_or(Value::Absent, Value::Number));
         field("grpc_status", text(self.grpc_name()));
@@ -100,7 +100,8 @@ impl Line<'_> {
         let cancelled = !record.complete && record.reason.is_none();
         field("cancelled", if cancelled { Value::Number(1) } else { Value::Absent });
         field("duration_ms", Value::Ms(self.duration));
-        field("wait_ms", record.waited.map_or(Value::Absent, Value::Ms));
+        let waited = (record.waited_us != super::NEVER).then_some(record.waited_us);
+        field("wait_ms", waited.map_or(Value::Absent, |us| Value::Ms(Duration::from_micros(us))));
         field("bytes_in", Value::Number(record.bytes_in));
         field("bytes_out", Value::Number(record.bytes_out));
         field("request_id", Value::Text(&head.request_id));

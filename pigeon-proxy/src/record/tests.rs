@@ -3,7 +3,10 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+use pigeon_proto::model::{Spec, document};
+
 use super::*;
+use crate::engine::{CLASSES, Clock};
 use crate::metrics::Metrics;
 
 #[derive(Clone, Default)]
@@ -105,4 +108,99 @@ fn an_abandoned_call_counts_as_cancelled() {
         text.contains(r#"pigeon_calls_total{code="cancelled",engine="",route=""} 3"#),
         "{text}"
     );
+}
+
+/// What an endpoint is told of a call that `ends` so.
+fn told(grpc: bool, ends: impl FnOnce(&mut Record)) -> (u64, u64, [u32; CLASSES]) {
+    let text = "kind: engine\nname: e\nspec: {endpoints: [{address: 'a:1'}]}\n";
+    let spec = document::parse(text).expect("an engine").remove(0).spec;
+    let Spec::Engine(spec) = spec else { panic!("not an engine") };
+    let engine = Arc::new(Engine::new("e".parse().expect("name"), Clock::monotonic()));
+    engine.update(&spec);
+    let endpoint = Arc::clone(&engine.settings().members[0].endpoint);
+    let listener: Name = "default".parse().expect("name");
+    let beginning = Beginning {
+        listener: &listener,
+        peer: IpAddr::from([127, 0, 0, 1]),
+        method: "POST",
+        host: "",
+        path: "/",
+        request_id: "",
+        grpc,
+    };
+    let unmatched = Metrics::new().unmatched();
+    let mut record = Record::begin(AccessLog::off(), unmatched, Instant::now(), &beginning);
+    record.engine = Some(Arc::clone(&engine));
+    record.goes_to(&endpoint);
+    ends(&mut record);
+    drop(record);
+    let (calls, failures) = endpoint.counted();
+    let first = endpoint.first_messages(engine.clock().now_us());
+    engine.remove();
+    (calls, failures, first)
+}
+
+#[test]
+fn only_what_the_engine_did_is_held_against_it() {
+    let answer = |status: u16, grpc_status: Option<u8>| {
+        move |record: &mut Record| {
+            record.answered(status);
+            grpc_status.into_iter().for_each(|status| record.grpc_status(status));
+            record.complete();
+        }
+    };
+    for (grpc, status, grpc_status, failures) in [
+        (true, 200, Some(0), 0),
+        (true, 200, Some(14), 1),
+        (true, 200, Some(4), 0),
+        (true, 503, None, 1),
+        (false, 500, None, 0),
+        (false, 502, None, 1),
+        (false, 504, None, 1),
+        (false, 200, None, 0),
+    ] {
+        let (calls, failed, _) = told(grpc, answer(status, grpc_status));
+        assert_eq!((calls, failed), (1, failures), "{grpc} {status} {grpc_status:?}");
+    }
+    for (rejection, failures) in [
+        (Rejection::EngineReset { code: Some(2) }, 1),
+        (Rejection::EngineProtocolError, 1),
+        (Rejection::Deadline, 0),
+        (Rejection::BadRequest { why: "" }, 0),
+    ] {
+        let (calls, failed, _) = told(true, |record| record.rejected(&rejection));
+        assert_eq!((calls, failed), (1, failures), "{rejection:?}");
+    }
+    // The caller goes away.
+    assert_eq!(told(true, |_| ()).1, 0);
+    // It was not reached, or it failed and the call goes well elsewhere.
+    assert_eq!(told(true, |record| record.not_reached()).0, 0);
+    let again = |record: &mut Record| {
+        record.failed_there(Failure::Reset, Instant::now());
+        let endpoint = record.endpoint.clone().expect("there");
+        record.goes_to(&endpoint);
+        record.answered(200);
+        record.grpc_status(0);
+        record.complete();
+    };
+    let (calls, failures, _) = told(true, again);
+    assert_eq!((calls, failures), (2, 1));
+}
+
+#[test]
+fn the_first_message_is_timed_from_when_the_call_was_sent() {
+    let (.., first) = told(true, |record| {
+        let start = record.started();
+        record.waits(start);
+        record.waited(start + Duration::from_secs(1));
+        record.sent_at(3, start + Duration::from_millis(1_001));
+        record.sent_at(3, start + Duration::from_secs(9));
+    });
+    // 1 ms: below 2⁴ × 64 µs.
+    assert_eq!((first[4], first.iter().sum::<u32>()), (1, 1));
+}
+
+#[test]
+fn a_record_stays_small() {
+    assert!(size_of::<Record>() <= 144, "{}", size_of::<Record>());
 }

@@ -77,7 +77,9 @@ impl Reason {
             Self::Deadline => {
                 ("deadline", DEADLINE_EXCEEDED, 504, "the deadline of the call is over")
             }
-            Self::NoEndpoint => ("no_endpoint", UNAVAILABLE, 503, "the engine has no endpoints"),
+            Self::NoEndpoint => {
+                ("no_endpoint", UNAVAILABLE, 503, "the engine has no endpoint in use")
+            }
             Self::ConnectFailed => (
                 "connect_failed",
                 UNAVAILABLE,

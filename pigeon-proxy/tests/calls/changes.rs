@@ -8,11 +8,22 @@ use tonic::Code;
 
 use super::support::*;
 
-#[tokio::test]
-async fn a_configuration_installed_during_200_streams_disturbs_none() {
+on_both_paths! {
+    a_configuration_installed_during_200_streams_disturbs_none,
+    an_endpoint_removed_under_a_stream,
+    waiters_of_a_removed_engine_are_told_and_new_slots_wake_waiters,
+    without_a_configuration_and_while_draining_calls_are_told,
+    draining_lets_calls_end_and_takes_no_connections,
+    draining_cuts_what_is_left_at_its_limit,
+    listeners_follow_the_configuration,
+    an_engine_that_stops_properly_loses_no_call,
+    draining_ends_http1_connections_after_their_call,
+}
+
+async fn a_configuration_installed_during_200_streams_disturbs_none(path: Path) {
     let demo = demo().await;
     let config = strict(&[demo.address], 500, ", queue: 9") + ROUTES;
-    let mut rig = Rig::start(&config).await;
+    let mut rig = Rig::start(path, &config).await;
     let mut streams = Vec::new();
     for _ in 0..200 {
         let (send, audio) = upload();
@@ -41,10 +52,9 @@ async fn a_configuration_installed_during_200_streams_disturbs_none() {
     assert_eq!((rig.usage().calls, rig.usage().failures), (200, 0));
 }
 
-#[tokio::test]
-async fn an_endpoint_removed_under_a_stream() {
+async fn an_endpoint_removed_under_a_stream(path: Path) {
     let (old, new) = (demo().await, demo().await);
-    let rig = Rig::start(&(strict(&[old.address], 1, ", queue: 9") + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[old.address], 1, ", queue: 9") + ROUTES)).await;
     let (send, audio) = upload();
     let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
     rig.install(&(strict(&[new.address], 1, ", queue: 9") + ROUTES));
@@ -65,11 +75,10 @@ async fn an_endpoint_removed_under_a_stream() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn waiters_of_a_removed_engine_are_told_and_new_slots_wake_waiters() {
+async fn waiters_of_a_removed_engine_are_told_and_new_slots_wake_waiters(path: Path) {
     let demo = demo().await;
     let line = ", queue: 9, queue_timeout: 60s";
-    let rig = Rig::start(&(strict(&[demo.address], 1, line) + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, line) + ROUTES)).await;
     let (_send, audio) = upload();
     let _answers = rig.speech().recognize(audio).await.unwrap();
     let mut client = rig.echo();
@@ -86,11 +95,10 @@ async fn waiters_of_a_removed_engine_are_told_and_new_slots_wake_waiters() {
     assert_eq!((status.code(), reason(&status)), (Code::Unavailable, Some("no_endpoint")));
 }
 
-#[tokio::test]
-async fn without_a_configuration_and_while_draining_calls_are_told() {
+async fn without_a_configuration_and_while_draining_calls_are_told(path: Path) {
     let demo = demo().await;
     let config = strict(&[demo.address], 1, "") + ROUTES;
-    let rig = Rig::bare(&config).await;
+    let rig = Rig::bare(path, &config).await;
     assert!(!rig.gateway.has_config());
     let status = rig.echo().ping(ping()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status)), (Code::Unavailable, Some("no_config")));
@@ -105,10 +113,9 @@ async fn without_a_configuration_and_while_draining_calls_are_told() {
     );
 }
 
-#[tokio::test]
-async fn draining_lets_calls_end_and_takes_no_connections() {
+async fn draining_lets_calls_end_and_takes_no_connections(path: Path) {
     let demo = demo().await;
-    let mut rig = Rig::start(&(strict(&[demo.address], 4, "") + ROUTES)).await;
+    let mut rig = Rig::start(path, &(strict(&[demo.address], 4, "") + ROUTES)).await;
     let (send, audio) = upload();
     let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
     let drain = tokio::spawn(rig.listeners.take().unwrap().drain(Duration::from_secs(60)));
@@ -125,10 +132,9 @@ async fn draining_lets_calls_end_and_takes_no_connections() {
     assert_eq!((rig.gateway.calls_open(), rig.in_use()), (0, 0));
 }
 
-#[tokio::test]
-async fn draining_cuts_what_is_left_at_its_limit() {
+async fn draining_cuts_what_is_left_at_its_limit(path: Path) {
     let demo = demo().await;
-    let mut rig = Rig::start(&(strict(&[demo.address], 4, "") + ROUTES)).await;
+    let mut rig = Rig::start(path, &(strict(&[demo.address], 4, "") + ROUTES)).await;
     let (send, audio) = upload();
     let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
     rig.listeners.take().unwrap().drain(Duration::from_millis(100)).await;
@@ -159,11 +165,10 @@ name: second
 spec: {address: 'ADDRESS'}
 ";
 
-#[tokio::test]
-async fn listeners_follow_the_configuration() {
+async fn listeners_follow_the_configuration(path: Path) {
     let demo = demo().await;
     let base = engine(&[demo.address], "") + ROUTES;
-    let mut rig = Rig::start(&base).await;
+    let mut rig = Rig::start(path, &base).await;
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken_address = taken.local_addr().unwrap();
     let with = |address: std::net::SocketAddr| {
@@ -192,10 +197,9 @@ async fn listeners_follow_the_configuration() {
     rig.echo().ping(ping()).await.unwrap();
 }
 
-#[tokio::test]
-async fn an_engine_that_stops_properly_loses_no_call() {
+async fn an_engine_that_stops_properly_loses_no_call(path: Path) {
     let (stay, leave) = (demo().await, demo_until_told().await);
-    let rig = Rig::start(&(strict(&[stay.address, leave.0.address], 50, "") + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[stay.address, leave.0.address], 50, "") + ROUTES)).await;
     for round in 0..300 {
         if round == 100 {
             let (leave, stop) = (&leave.0, leave.1.clone());
@@ -210,11 +214,10 @@ async fn an_engine_that_stops_properly_loses_no_call() {
     assert_eq!(rig.usage().failures, 0);
 }
 
-#[tokio::test]
-async fn draining_ends_http1_connections_after_their_call() {
+async fn draining_ends_http1_connections_after_their_call(path: Path) {
     let demo = demo().await;
     let route = "\n---\nkind: route\nname: slow\nspec: {match: {path: /echo}, engine: e}\n";
-    let mut rig = Rig::start(&(strict(&[demo.address], 4, "") + ROUTES + route)).await;
+    let mut rig = Rig::start(path, &(strict(&[demo.address], 4, "") + ROUTES + route)).await;
     let mut idle = TcpStream::connect(rig.address).await.unwrap();
     idle.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut busy = TcpStream::connect(rig.address).await.unwrap();

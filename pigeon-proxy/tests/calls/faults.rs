@@ -5,6 +5,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::support::*;
 
+on_both_paths! {
+    the_engine_sees_the_callers_host_and_the_forwarded_headers,
+    answers_without_a_body,
+    an_engine_that_does_not_speak_http,
+    an_engine_that_closes_without_an_answer,
+    a_body_that_breaks_off_is_not_taken_for_complete,
+    connections_are_kept_and_a_stale_one_is_replaced,
+    idle_connections_are_closed,
+    a_client_that_breaks_its_upload_off_frees_the_slot,
+    a_client_that_goes_while_the_engine_thinks_frees_the_slot,
+}
+
 /// An engine that hands its connections to the test.
 struct Scripted(TcpListener);
 
@@ -13,8 +25,8 @@ impl Scripted {
         Self(TcpListener::bind(("127.0.0.1", 0)).await.unwrap())
     }
 
-    async fn rig(&self, rest: &str) -> Rig {
-        Rig::start(&(engine(&[self.0.local_addr().unwrap()], rest) + ROUTES)).await
+    async fn rig(&self, path: Path, rest: &str) -> Rig {
+        Rig::start(path, &(engine(&[self.0.local_addr().unwrap()], rest) + ROUTES)).await
     }
 
     async fn accept(&self) -> TcpStream {
@@ -35,9 +47,9 @@ async fn head(socket: &mut TcpStream) -> String {
 const GET: &str = "GET /x?q=1 HTTP/1.1\r\nhost: a.example:81\r\nconnection: close\r\n\r\n";
 
 /// What a client gets for `GET` from an engine that answers `answer` and closes.
-async fn answered(answer: &str) -> String {
+async fn answered(path: Path, answer: &str) -> String {
     let engine = Scripted::start().await;
-    let rig = engine.rig("pool: {mode: strict, slots: 1}").await;
+    let rig = engine.rig(path, "pool: {mode: strict, slots: 1}").await;
     let (got, ()) = tokio::join!(rig.raw(GET), async {
         let mut socket = engine.accept().await;
         head(&mut socket).await;
@@ -47,10 +59,9 @@ async fn answered(answer: &str) -> String {
     got
 }
 
-#[tokio::test]
-async fn the_engine_sees_the_callers_host_and_the_forwarded_headers() {
+async fn the_engine_sees_the_callers_host_and_the_forwarded_headers(path: Path) {
     let engine = Scripted::start().await;
-    let rig = engine.rig("").await;
+    let rig = engine.rig(path, "").await;
     let request = "POST /x?q=1 HTTP/1.1\r\nHost: a.example:81\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\
         Keep-Alive: 5\r\nX-Forwarded-For: 9.9.9.9\r\nPigeon-Tenant: root\r\nX-Request-Id: abc\r\n\
         Accept: a\r\nAccept: b\r\nContent-Length: 3\r\n\r\nxyz";
@@ -84,44 +95,40 @@ async fn the_engine_sees_the_callers_host_and_the_forwarded_headers() {
     assert!(got.contains("set-cookie: a\r\nset-cookie: b\r\n") && !got.contains("x-gone"), "{got}");
 }
 
-#[tokio::test]
-async fn answers_without_a_body() {
-    let got = answered("HTTP/1.1 204 No Content\r\n\r\n").await;
+async fn answers_without_a_body(path: Path) {
+    let got = answered(path, "HTTP/1.1 204 No Content\r\n\r\n").await;
     assert!(got.starts_with("HTTP/1.1 204 ") && !got.contains("content-length"), "{got}");
-    let got = answered("HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n").await;
+    let got = answered(path, "HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n").await;
     assert!(got.starts_with("HTTP/1.1 304 ") && got.contains("etag: \"x\""), "{got}");
-    let got = answered("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let got = answered(path, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     assert!(got.contains("content-length: 0\r\n"), "{got}");
-    let got = answered("HTTP/1.1 200 OK\r\n\r\nuntil the end").await;
+    let got = answered(path, "HTTP/1.1 200 OK\r\n\r\nuntil the end").await;
     assert!(got.contains("until the end"), "{got}");
 }
 
-#[tokio::test]
-async fn an_engine_that_does_not_speak_http() {
-    let got = answered("this is not HTTP at all\r\n\r\n").await;
+async fn an_engine_that_does_not_speak_http(path: Path) {
+    let got = answered(path, "this is not HTTP at all\r\n\r\n").await;
     assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
     assert!(got.contains("pigeon-reason: engine_protocol_error"), "{got}");
 }
 
-#[tokio::test]
-async fn an_engine_that_closes_without_an_answer() {
-    let got = answered("").await;
+async fn an_engine_that_closes_without_an_answer(path: Path) {
+    let got = answered(path, "").await;
     assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
     assert!(got.contains("pigeon-reason: engine_reset"), "{got}");
 }
 
-#[tokio::test]
-async fn a_body_that_breaks_off_is_not_taken_for_complete() {
-    let got = answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+async fn a_body_that_breaks_off_is_not_taken_for_complete(path: Path) {
+    let got =
+        answered(path, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     assert!(got.contains("hello") && !got.ends_with("0\r\n\r\n"), "{got}");
-    let got = answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+    let got = answered(path, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     assert!(got.ends_with("\r\n\r\nhello"), "{got}");
 }
 
-#[tokio::test]
-async fn connections_are_kept_and_a_stale_one_is_replaced() {
+async fn connections_are_kept_and_a_stale_one_is_replaced(path: Path) {
     let engine = Scripted::start().await;
-    let rig = engine.rig("").await;
+    let rig = engine.rig(path, "").await;
     let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     // Both calls over one client connection, so that one worker serves both.
     let mut client = TcpStream::connect(rig.address).await.unwrap();
@@ -151,10 +158,9 @@ async fn connections_are_kept_and_a_stale_one_is_replaced() {
     assert!(head(&mut client).await.starts_with("HTTP/1.1 502 "));
 }
 
-#[tokio::test]
-async fn idle_connections_are_closed() {
+async fn idle_connections_are_closed(path: Path) {
     let engine = Scripted::start().await;
-    let rig = engine.rig("pool: {idle_timeout: 100ms}").await;
+    let rig = engine.rig(path, "pool: {idle_timeout: 100ms}").await;
     let (_, mut socket) = tokio::join!(rig.raw(GET), async {
         let mut socket = engine.accept().await;
         head(&mut socket).await;
@@ -166,10 +172,9 @@ async fn idle_connections_are_closed() {
     assert_eq!(closed.unwrap().unwrap(), 0);
 }
 
-#[tokio::test]
-async fn a_client_that_breaks_its_upload_off_frees_the_slot() {
+async fn a_client_that_breaks_its_upload_off_frees_the_slot(path: Path) {
     let engine = Scripted::start().await;
-    let rig = engine.rig("pool: {mode: strict, slots: 1}").await;
+    let rig = engine.rig(path, "pool: {mode: strict, slots: 1}").await;
     let mut client = TcpStream::connect(rig.address).await.unwrap();
     let request = b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\npart";
     client.write_all(request).await.unwrap();
@@ -183,10 +188,9 @@ async fn a_client_that_breaks_its_upload_off_frees_the_slot() {
     assert_eq!(rest, b"part");
 }
 
-#[tokio::test]
-async fn a_client_that_goes_while_the_engine_thinks_frees_the_slot() {
+async fn a_client_that_goes_while_the_engine_thinks_frees_the_slot(path: Path) {
     let engine = Scripted::start().await;
-    let rig = engine.rig("pool: {mode: strict, slots: 1}").await;
+    let rig = engine.rig(path, "pool: {mode: strict, slots: 1}").await;
     let mut client = TcpStream::connect(rig.address).await.unwrap();
     client.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut socket = engine.accept().await;

@@ -9,10 +9,28 @@ use tonic_types::StatusExt as _;
 
 use super::support::*;
 
-#[tokio::test]
-async fn unary_with_metadata_both_ways() {
+on_both_paths! {
+    unary_with_metadata_both_ways,
+    client_streaming_and_server_streaming,
+    bidi_streaming_with_headers_before_the_first_message,
+    errors_keep_code_message_and_details,
+    the_engine_may_answer_while_the_client_still_sends,
+    large_messages_pass,
+    unknown_services_and_methods,
+    the_callers_deadline_is_kept_and_passed_on_reduced,
+    a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers,
+    a_deadline_cancels_the_engines_call_while_the_client_still_sends,
+    the_routes_timeout_counts_when_it_is_shorter,
+    the_deadline_frees_the_slot_even_if_the_client_reads_nothing,
+    a_cancelled_call_is_cancelled_at_the_engine_and_its_slot_comes_back,
+    an_engine_that_dies_in_the_middle_of_a_stream,
+    a_malformed_timeout_is_refused,
+    many_calls_share_few_connections,
+}
+
+async fn unary_with_metadata_both_ways(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let knobs = [("demo-echo-a", "1"), ("demo-echo-a", "2"), ("pigeon-forged", "x")];
     let mut request = with(ping(), &knobs);
     let bytes = MetadataValue::from_bytes(b"\x00\xff\x80");
@@ -34,10 +52,9 @@ async fn unary_with_metadata_both_ways() {
     assert_eq!((rig.usage().calls, rig.usage().failures), (2, 0));
 }
 
-#[tokio::test]
-async fn client_streaming_and_server_streaming() {
+async fn client_streaming_and_server_streaming(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let audio = tokio_stream::iter(vec![chunk(b"abc"), chunk(b"defg")]);
     let transcript = rig.speech().transcribe(audio).await.unwrap().into_inner();
     assert_eq!(transcript.heard, 7);
@@ -47,10 +64,9 @@ async fn client_streaming_and_server_streaming() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn bidi_streaming_with_headers_before_the_first_message() {
+async fn bidi_streaming_with_headers_before_the_first_message(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let (send, audio) = upload();
     // Nothing has been sent yet: the headers alone resolve this.
     let answer = rig.speech().recognize(with(audio, &[("demo-echo-x", "y")])).await.unwrap();
@@ -68,10 +84,9 @@ async fn bidi_streaming_with_headers_before_the_first_message() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn errors_keep_code_message_and_details() {
+async fn errors_keep_code_message_and_details(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let status = rig.echo().ping(with(ping(), &[("demo-fail", "9")])).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "demo failure"));
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "DEMO_FAULT");
@@ -88,10 +103,9 @@ async fn errors_keep_code_message_and_details() {
     assert!(metrics.contains(line), "{metrics}");
 }
 
-#[tokio::test]
-async fn the_engine_may_answer_while_the_client_still_sends() {
+async fn the_engine_may_answer_while_the_client_still_sends(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let (send, audio) = upload();
     send.send(chunk(b"x")).await.unwrap();
     let status = rig.speech().transcribe(with(audio, &[("demo-fail", "9")])).await.unwrap_err();
@@ -100,21 +114,19 @@ async fn the_engine_may_answer_while_the_client_still_sends() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn large_messages_pass() {
+async fn large_messages_pass(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let payload = Bytes::from(vec![7; 20 << 20]);
     let reply = rig.echo().ping(PingRequest { payload: payload.clone() }).await.unwrap();
     assert!(reply.into_inner().payload == payload);
 }
 
-#[tokio::test]
-async fn unknown_services_and_methods() {
+async fn unknown_services_and_methods(path: Path) {
     let demo = demo().await;
     let only_chat =
         "\n---\nkind: route\nname: chat\nspec: {match: {grpc: pigeon.demo.v1.Chat}, engine: e}\n";
-    let rig = Rig::start(&(engine(&[demo.address], "") + only_chat)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + only_chat)).await;
     let status = rig.echo().ping(ping()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status)), (Code::Unimplemented, Some("no_route")));
     let info = status.get_error_details().error_info().unwrap().clone();
@@ -139,10 +151,9 @@ fn grpc_request(rig: &Rig, path: &str, headers: &[(&str, &str)]) -> http::Reques
 const PING: &str = "/pigeon.demo.v1.Echo/Ping";
 const GENERATE: &str = "/pigeon.demo.v1.Chat/Generate";
 
-#[tokio::test]
-async fn the_callers_deadline_is_kept_and_passed_on_reduced() {
+async fn the_callers_deadline_is_kept_and_passed_on_reduced(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let answer = rig.h2(grpc_request(&rig, PING, &[("grpc-timeout", "20S")])).await;
     let seen = answer.head.headers["demo-seen-timeout"].to_str().unwrap();
     let left: u64 = seen.strip_suffix('u').unwrap().parse().unwrap();
@@ -156,10 +167,9 @@ async fn the_callers_deadline_is_kept_and_passed_on_reduced() {
     assert_eq!((rig.usage().calls, rig.usage().failures), (2, 1));
 }
 
-#[tokio::test]
-async fn a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers() {
+async fn a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let knobs = [("grpc-timeout", "300m"), ("demo-gap-ms", "60000")];
     let mut request = grpc_request(&rig, GENERATE, &knobs);
     // Prompt { tokens: 5 }
@@ -175,11 +185,10 @@ async fn a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn a_deadline_cancels_the_engines_call_while_the_client_still_sends() {
+async fn a_deadline_cancels_the_engines_call_while_the_client_still_sends(path: Path) {
     let demo = demo().await;
     let route = "\n---\nkind: route\nname: r\nspec: {match: {}, engine: e, timeout: 300ms}\n";
-    let rig = Rig::start(&(strict(&[demo.address], 1, "") + route)).await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, "") + route)).await;
     let (send, audio) = upload();
     let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
     send.send(chunk(b"x")).await.unwrap();
@@ -191,11 +200,10 @@ async fn a_deadline_cancels_the_engines_call_while_the_client_still_sends() {
     drop(send);
 }
 
-#[tokio::test]
-async fn the_routes_timeout_counts_when_it_is_shorter() {
+async fn the_routes_timeout_counts_when_it_is_shorter(path: Path) {
     let demo = demo().await;
     let route = "\n---\nkind: route\nname: r\nspec: {match: {}, engine: e, timeout: 150ms}\n";
-    let rig = Rig::start(&(engine(&[demo.address], "") + route)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + route)).await;
     let slow = [("grpc-timeout", "50S"), ("demo-delay-ms", "60000")];
     let answer = rig.h2(grpc_request(&rig, PING, &slow)).await;
     assert_eq!(answer.head.headers["pigeon-reason"], "deadline");
@@ -204,11 +212,10 @@ async fn the_routes_timeout_counts_when_it_is_shorter() {
     assert!(seen.strip_suffix('u').unwrap().parse::<u64>().unwrap() <= 150_000, "{seen}");
 }
 
-#[tokio::test]
-async fn the_deadline_frees_the_slot_even_if_the_client_reads_nothing() {
+async fn the_deadline_frees_the_slot_even_if_the_client_reads_nothing(path: Path) {
     let demo = demo().await;
     let route = "\n---\nkind: route\nname: r\nspec: {match: {}, engine: e, timeout: 2s}\n";
-    let rig = Rig::start(&(strict(&[demo.address], 1, "") + route)).await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, "") + route)).await;
     // PingRequest { payload: 8 MiB }: the answer fills every window, and then stands still.
     let mut message = vec![0, 0, 0x80, 0, 5, 0x0a, 0x80, 0x80, 0x80, 0x04];
     message.resize(message.len() + (8 << 20), 7);
@@ -222,10 +229,9 @@ async fn the_deadline_frees_the_slot_even_if_the_client_reads_nothing() {
     assert_eq!(rig.usage().failures, 1);
 }
 
-#[tokio::test]
-async fn a_cancelled_call_is_cancelled_at_the_engine_and_its_slot_comes_back() {
+async fn a_cancelled_call_is_cancelled_at_the_engine_and_its_slot_comes_back(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(strict(&[demo.address], 1, "") + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, "") + ROUTES)).await;
     // While it waits for the answer …
     let mut client = rig.echo();
     let call =
@@ -263,10 +269,9 @@ async fn a_cancelled_call_is_cancelled_at_the_engine_and_its_slot_comes_back() {
     }
 }
 
-#[tokio::test]
-async fn an_engine_that_dies_in_the_middle_of_a_stream() {
+async fn an_engine_that_dies_in_the_middle_of_a_stream(path: Path) {
     let mut demo = demo().await;
-    let rig = Rig::start(&(strict(&[demo.address], 8, "") + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 8, "") + ROUTES)).await;
     let mut streams = Vec::new();
     for _ in 0..5 {
         let (send, audio) = upload();
@@ -287,10 +292,9 @@ async fn an_engine_that_dies_in_the_middle_of_a_stream() {
     assert_eq!((status.code(), reason(&status)), (Code::Unavailable, Some("connect_failed")));
 }
 
-#[tokio::test]
-async fn a_malformed_timeout_is_refused() {
+async fn a_malformed_timeout_is_refused(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let answer = rig.h2(grpc_request(&rig, PING, &[("grpc-timeout", "soon")])).await;
     assert_eq!(
         (&answer.head.headers["grpc-status"], &answer.head.headers["pigeon-reason"]),
@@ -299,10 +303,9 @@ async fn a_malformed_timeout_is_refused() {
     assert_eq!(demo.stats.read().calls, 0);
 }
 
-#[tokio::test]
-async fn many_calls_share_few_connections() {
+async fn many_calls_share_few_connections(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let calls = (0..300).map(|_| {
         let mut client = rig.echo();
         tokio::spawn(async move { client.ping(with(ping(), &[("demo-delay-ms", "100")])).await })

@@ -6,16 +6,25 @@ use tokio::net::TcpStream;
 
 use super::support::*;
 
+on_both_paths! {
+    every_pair_of_protocols,
+    grpc_over_http1_to_the_engine_and_back,
+    a_body_streams_both_ways_while_it_is_sent,
+    head_has_a_length_and_no_body,
+    the_gateways_own_answers,
+    limits_of_the_listener,
+}
+
 fn get(rig: &Rig, path: &str) -> http::Request<Bytes> {
     http::Request::get(format!("http://{}{path}", rig.address)).body(Bytes::new()).unwrap()
 }
 
-#[tokio::test]
-async fn every_pair_of_protocols() {
+async fn every_pair_of_protocols(path: Path) {
     let demo = demo().await;
     for protocol in ["auto", "http1", "h2c"] {
         let rig =
-            Rig::start(&(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES)).await;
+            Rig::start(path, &(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES))
+                .await;
         let answer = rig.raw("GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{protocol}: {answer}");
         assert!(answer.ends_with("\r\n\r\nhello from demo-1\n"), "{protocol}: {answer}");
@@ -35,19 +44,18 @@ async fn every_pair_of_protocols() {
     }
 }
 
-#[tokio::test]
-async fn grpc_over_http1_to_the_engine_and_back() {
+async fn grpc_over_http1_to_the_engine_and_back(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "protocol: h2c") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "protocol: h2c") + ROUTES)).await;
     assert_eq!(rig.echo().ping(ping()).await.unwrap().into_inner().payload, "hello");
 }
 
-#[tokio::test]
-async fn a_body_streams_both_ways_while_it_is_sent() {
+async fn a_body_streams_both_ways_while_it_is_sent(path: Path) {
     let demo = demo().await;
     for protocol in ["http1", "h2c"] {
         let rig =
-            Rig::start(&(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES)).await;
+            Rig::start(path, &(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES))
+                .await;
         let mut socket = TcpStream::connect(rig.address).await.unwrap();
         let head = b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
         socket.write_all(head).await.unwrap();
@@ -78,12 +86,12 @@ async fn until_read(socket: &mut TcpStream, read: &mut String, wanted: &str) {
     assert!(waited.await.is_ok(), "no {wanted:?} in {read:?}");
 }
 
-#[tokio::test]
-async fn head_has_a_length_and_no_body() {
+async fn head_has_a_length_and_no_body(path: Path) {
     let demo = demo().await;
     for protocol in ["http1", "h2c"] {
         let rig =
-            Rig::start(&(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES)).await;
+            Rig::start(path, &(engine(&[demo.address], &format!("protocol: {protocol}")) + ROUTES))
+                .await;
         let answer = rig.raw("HEAD /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(
             answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n"),
@@ -110,10 +118,9 @@ name: put
 spec: {match: {path: /hello, methods: [PUT]}, engine: e}
 ";
 
-#[tokio::test]
-async fn the_gateways_own_answers() {
+async fn the_gateways_own_answers(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + STRICT_ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + STRICT_ROUTES)).await;
     let answer = rig.h2(get(&rig, "/nothing?token=secret")).await;
     assert_eq!(
         (answer.head.status.as_u16(), &answer.head.headers["pigeon-reason"]),
@@ -145,11 +152,10 @@ async fn the_gateways_own_answers() {
     );
 }
 
-#[tokio::test]
-async fn limits_of_the_listener() {
+async fn limits_of_the_listener(path: Path) {
     let demo = demo().await;
     let listener = "\n---\nkind: listener\nname: default\nspec: {address: '127.0.0.1:1', max_header_bytes: 8192, header_timeout: 200ms, max_connections: 2}\n";
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES + listener)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES + listener)).await;
     let long = "x".repeat(9_000);
     let answer = rig.raw(&format!("GET /hello HTTP/1.1\r\nhost: x\r\nlong: {long}\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");

@@ -9,6 +9,19 @@ use tonic_types::StatusExt as _;
 
 use super::support::*;
 
+on_both_paths! {
+    forty_calls_over_four_slots_all_succeed_and_never_more_at_once,
+    slots_hold_over_several_endpoints_and_many_cancelled_calls,
+    waiting_ends_with_saturated_and_a_hint,
+    a_full_line_refuses_at_once,
+    a_waiter_that_goes_away_leaves_at_once,
+    waiting_counts_against_the_calls_own_deadline,
+    loose_grows_to_its_factor_and_then_waits,
+    off_counts_and_never_limits,
+    a_slot_rests_after_we_broke_its_call_off,
+    waiters_are_served_first_come_first_served,
+}
+
 /// `n` pings at once, each kept by the engine for `ms`.
 async fn pings(rig: &Rig, n: usize, ms: &str) -> Vec<Result<(), Status>> {
     let calls = (0..n).map(|_| {
@@ -30,11 +43,11 @@ async fn occupy(rig: &Rig) -> Held {
     (send, answers)
 }
 
-#[tokio::test]
-async fn forty_calls_over_four_slots_all_succeed_and_never_more_at_once() {
+async fn forty_calls_over_four_slots_all_succeed_and_never_more_at_once(path: Path) {
     let demo = demo().await;
     let rig =
-        Rig::start(&(strict(&[demo.address], 4, ", queue: 64, queue_timeout: 20s") + ROUTES)).await;
+        Rig::start(path, &(strict(&[demo.address], 4, ", queue: 64, queue_timeout: 20s") + ROUTES))
+            .await;
     let results = pings(&rig, 40, "5").await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let stats = demo.stats.read();
@@ -47,11 +60,10 @@ async fn forty_calls_over_four_slots_all_succeed_and_never_more_at_once() {
     assert!(metrics.contains("pigeon_slots{endpoint="), "{metrics}");
 }
 
-#[tokio::test]
-async fn slots_hold_over_several_endpoints_and_many_cancelled_calls() {
+async fn slots_hold_over_several_endpoints_and_many_cancelled_calls(path: Path) {
     let (one, two) = (demo().await, demo().await);
     let pool = ", queue: 64, queue_timeout: 20s, cancel_cooldown: 50ms";
-    let rig = Rig::start(&(strict(&[one.address, two.address], 2, pool) + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[one.address, two.address], 2, pool) + ROUTES)).await;
     let calls = (0..60_u64).map(|i| {
         let mut client = rig.echo();
         let request = with(ping(), &[("demo-delay-ms", "10")]);
@@ -68,12 +80,13 @@ async fn slots_hold_over_several_endpoints_and_many_cancelled_calls() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn waiting_ends_with_saturated_and_a_hint() {
+async fn waiting_ends_with_saturated_and_a_hint(path: Path) {
     let demo = demo().await;
-    let rig =
-        Rig::start(&(strict(&[demo.address], 1, ", queue: 9, queue_timeout: 100ms") + ROUTES))
-            .await;
+    let rig = Rig::start(
+        path,
+        &(strict(&[demo.address], 1, ", queue: 9, queue_timeout: 100ms") + ROUTES),
+    )
+    .await;
     let held = occupy(&rig).await;
     let began = Instant::now();
     let status = rig.echo().ping(ping()).await.unwrap_err();
@@ -87,11 +100,11 @@ async fn waiting_ends_with_saturated_and_a_hint() {
     assert_eq!(demo.stats.read().calls, 2, "the saturated call never reached the engine");
 }
 
-#[tokio::test]
-async fn a_full_line_refuses_at_once() {
+async fn a_full_line_refuses_at_once(path: Path) {
     let demo = demo().await;
     let rig =
-        Rig::start(&(strict(&[demo.address], 1, ", queue: 1, queue_timeout: 60s") + ROUTES)).await;
+        Rig::start(path, &(strict(&[demo.address], 1, ", queue: 1, queue_timeout: 60s") + ROUTES))
+            .await;
     let held = occupy(&rig).await;
     let mut client = rig.echo();
     let waiter = tokio::spawn(async move { client.ping(ping()).await });
@@ -107,11 +120,11 @@ async fn a_full_line_refuses_at_once() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn a_waiter_that_goes_away_leaves_at_once() {
+async fn a_waiter_that_goes_away_leaves_at_once(path: Path) {
     let demo = demo().await;
     let rig =
-        Rig::start(&(strict(&[demo.address], 1, ", queue: 1, queue_timeout: 60s") + ROUTES)).await;
+        Rig::start(path, &(strict(&[demo.address], 1, ", queue: 1, queue_timeout: 60s") + ROUTES))
+            .await;
     let _held = occupy(&rig).await;
     for _ in 0..3 {
         let mut client = rig.echo();
@@ -130,12 +143,11 @@ async fn a_waiter_that_goes_away_leaves_at_once() {
     assert_eq!(demo.stats.read().calls, 1);
 }
 
-#[tokio::test]
-async fn waiting_counts_against_the_calls_own_deadline() {
+async fn waiting_counts_against_the_calls_own_deadline(path: Path) {
     let demo = demo().await;
     let route = "\n---\nkind: route\nname: slow\nspec: {match: {path: /hello}, engine: e, timeout: 100ms}\n";
     let config = strict(&[demo.address], 1, ", queue: 9, queue_timeout: 60s") + ROUTES + route;
-    let rig = Rig::start(&config).await;
+    let rig = Rig::start(path, &config).await;
     let _held = occupy(&rig).await;
     let answer = rig.raw("GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
@@ -143,21 +155,19 @@ async fn waiting_counts_against_the_calls_own_deadline() {
     rig.until(|u| u.waiting == 0).await;
 }
 
-#[tokio::test]
-async fn loose_grows_to_its_factor_and_then_waits() {
+async fn loose_grows_to_its_factor_and_then_waits(path: Path) {
     let demo = demo().await;
     let pool = "pool: {mode: loose, slots: 1, loose_factor: 3, queue: 9, queue_timeout: 20s}";
-    let rig = Rig::start(&(engine(&[demo.address], pool) + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], pool) + ROUTES)).await;
     let results = pings(&rig, 9, "50").await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(demo.stats.read().max_concurrent_seen, 3);
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn off_counts_and_never_limits() {
+async fn off_counts_and_never_limits(path: Path) {
     let demo = demo().await;
-    let rig = Rig::start(&(engine(&[demo.address], "") + ROUTES)).await;
+    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES)).await;
     let results = pings(&rig, 50, "200").await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert!(demo.stats.read().max_concurrent_seen > 20);
@@ -165,11 +175,10 @@ async fn off_counts_and_never_limits() {
     assert_eq!(rig.usage().endpoints[0].slots, None);
 }
 
-#[tokio::test]
-async fn a_slot_rests_after_we_broke_its_call_off() {
+async fn a_slot_rests_after_we_broke_its_call_off(path: Path) {
     let demo = demo().await;
     let pool = ", queue: 9, queue_timeout: 20s, cancel_cooldown: 400ms";
-    let rig = Rig::start(&(strict(&[demo.address], 1, pool) + ROUTES)).await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, pool) + ROUTES)).await;
     let mut client = rig.echo();
     let call =
         tokio::spawn(async move { client.ping(with(ping(), &[("demo-delay-ms", "60000")])).await });
@@ -182,11 +191,11 @@ async fn a_slot_rests_after_we_broke_its_call_off() {
     rig.until_free().await;
 }
 
-#[tokio::test]
-async fn waiters_are_served_first_come_first_served() {
+async fn waiters_are_served_first_come_first_served(path: Path) {
     let demo = demo().await;
     let rig =
-        Rig::start(&(strict(&[demo.address], 1, ", queue: 99, queue_timeout: 20s") + ROUTES)).await;
+        Rig::start(path, &(strict(&[demo.address], 1, ", queue: 99, queue_timeout: 20s") + ROUTES))
+            .await;
     let held = occupy(&rig).await;
     let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
     for i in 0..10 {

@@ -94,6 +94,13 @@ impl Demo {
     }
 }
 
+/// The way that calls with HTTP/2 on both sides take through the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    Relay,
+    Hyper,
+}
+
 /// A gateway that listens.
 pub struct Rig {
     pub gateway: Arc<Gateway>,
@@ -131,18 +138,19 @@ pub fn snapshot(text: &str) -> Snapshot {
 
 impl Rig {
     /// A gateway with this configuration.
-    pub async fn start(text: &str) -> Rig {
-        let rig = Self::bare(text).await;
+    pub async fn start(path: Path, text: &str) -> Rig {
+        let rig = Self::bare(path, text).await;
         rig.install(text);
         rig
     }
 
     /// A gateway that listens, without a configuration.
-    pub async fn bare(text: &str) -> Rig {
+    pub async fn bare(path: Path, text: &str) -> Rig {
         let metrics = Metrics::new();
         let gateway = Gateway::new(metrics.clone(), AccessLog::off());
+        gateway.set_relay(path == Path::Relay);
         let binds = BTreeMap::from([("default".parse().unwrap(), ([127, 0, 0, 1], 0).into())]);
-        let workers = Workers::start(2).unwrap();
+        let workers = Workers::start(2, &gateway).unwrap();
         let mut listeners = Listeners::new(Arc::clone(&gateway), workers, binds);
         assert_eq!(listeners.reconcile(&snapshot(text)), []);
         let address = listeners.bound()[&"default".parse().unwrap()];

@@ -22,10 +22,10 @@ impl HeldEngine {
         Self { listener, address }
     }
 
-    /// Documents that send every call here.
+    /// Documents that send every call here, and nothing else: a check would be taken for a call.
     pub fn documents(&self) -> String {
         format!(
-            "kind: engine\nname: e\nspec: {{endpoints: [{{address: '{}'}}], protocol: http1}}\n---\n\
+            "kind: engine\nname: e\nspec: {{endpoints: [{{address: '{}'}}], protocol: http1, health: none}}\n---\n\
              kind: route\nname: r\nspec: {{match: {{path: '/*'}}, engine: e}}\n---\n\
              kind: listener\nname: default\nspec: {{address: '127.0.0.1:8080'}}\n",
             self.address

@@ -72,6 +72,7 @@ pub fn with(source: SourceConfig) -> Config {
         workers: Some(1),
         drain_timeout: Duration::from_secs(5),
         access_log: AccessLog::off(),
+        relay: true,
         insecure_bind: false,
         timings,
     }

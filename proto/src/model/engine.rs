@@ -1,14 +1,19 @@
-//! Engines: named upstream services, their endpoints and pool settings.
+//! Engines: named upstream services, their endpoints, and how one is chosen.
 
-use deserr::Deserr;
-use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+
+use deserr::{Deserr, IntoValue, MergeWithError, Value, ValuePointerRef, take_cf_content};
+use serde::{Serialize, Serializer};
 
 use super::code;
-use super::error::{Contradiction, Errors};
-use super::text::{Address, Millis};
+use super::error::{BadValue, Contradiction, Errors};
+use super::health::{Ejection, Health, HealthForm};
+use super::pool::{Pool, PoolMode, check_slots};
+use super::text::{Address, Millis, as_text, clip};
 
 /// A named upstream service: its endpoints, and how to balance, pool and limit it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
 #[deserr(deny_unknown_fields, error = Errors, validate = check -> Contradiction)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Engine {
@@ -18,15 +23,25 @@ pub struct Engine {
     /// How an endpoint is chosen for a call.
     #[deserr(default)]
     pub balance: Balance,
+    /// What `balance: hash` computes the hash of; calls with the same go to the same endpoint.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_key: Option<HashKey>,
     /// What the endpoints speak.
     #[deserr(default)]
     pub protocol: Protocol,
+    /// The weight of a new or returning endpoint grows from 10 % to 100 % over this time (default 0s: off).
+    #[deserr(default)]
+    pub slow_start: Millis,
     /// Slots and connections.
     #[deserr(default)]
     pub pool: Pool,
-    /// Active health checks.
-    #[deserr(default)]
+    /// Active health checks; a text is short for an object with this `check`.
+    #[deserr(default, from(HealthForm) = Health::from)]
     pub health: Health,
+    /// Passive health checks: endpoints whose calls fail rest for a while.
+    #[deserr(default)]
+    pub ejection: Ejection,
 }
 
 /// One address of an engine.
@@ -43,6 +58,9 @@ pub struct Endpoint {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
+    /// Whether it gets no new calls; those that run go on.
+    #[deserr(default)]
+    pub drain: bool,
 }
 
 /// How an endpoint is chosen.
@@ -58,6 +76,57 @@ pub enum Balance {
     /// At random, by weight, among the endpoints with a free slot.
     #[deserr(rename = "random")]
     Random,
+    /// In turn, by weight, among the endpoints with a free slot.
+    #[deserr(rename = "round_robin")]
+    RoundRobin,
+    /// The better of two chosen at random ("power of two choices").
+    #[deserr(rename = "p2c")]
+    P2c,
+    /// The endpoint that the call's `hash_key` falls on; when it is full or unhealthy, the next one.
+    #[deserr(rename = "hash")]
+    Hash,
+}
+
+/// What calls are told apart by with `balance: hash`: `source` or `header:NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HashKey {
+    /// The caller's IP address.
+    Source,
+    /// The value of this header, written in lower case; a call without it goes anywhere.
+    Header(String),
+}
+as_text!(HashKey, "source or header:NAME, such as header:x-session-id");
+
+impl FromStr for HashKey {
+    type Err = BadValue;
+
+    fn from_str(s: &str) -> Result<Self, BadValue> {
+        if s == "source" {
+            return Ok(Self::Source);
+        }
+        match s.strip_prefix("header:") {
+            Some(name) if is_header_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+            _ => Err(BadValue(format!(
+                "\"{}\" is not a hash key; write source or header:NAME, like header:x-session-id",
+                clip(s)
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source => f.write_str("source"),
+            Self::Header(name) => write!(f, "header:{name}"),
+        }
+    }
+}
+
+/// A field name (RFC 9110, section 5.1), so that no pseudo-header is one.
+fn is_header_name(s: &str) -> bool {
+    let mark = |b: u8| b"!#$%&'*+-.^_`|~".contains(&b);
+    (1..=256).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || mark(b))
 }
 
 /// What endpoints speak.
@@ -78,84 +147,8 @@ pub enum Protocol {
     H2c,
 }
 
-/// Active health checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
-#[deserr(error = Errors)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Health {
-    /// None: an endpoint is avoided only while it refuses connections.
-    #[default]
-    #[deserr(rename = "none")]
-    None,
-}
-
-/// What governs slots and connections of an engine.
-#[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
-#[deserr(deny_unknown_fields, error = Errors, validate = check_pool -> Contradiction)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Pool {
-    /// Whether and how slots limit calls.
-    #[deserr(default)]
-    pub mode: PoolMode,
-    /// Calls at once per endpoint; needed unless mode is off.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slots: Option<u32>,
-    /// How far mode loose may grow, as a multiple of `slots` (default 5).
-    #[deserr(default = 5)]
-    pub loose_factor: u32,
-    /// Calls that may wait for a slot, per engine and proxy (default 0: none).
-    #[deserr(default)]
-    pub queue: u32,
-    /// Longest wait of one call (default 2s).
-    #[deserr(default = Millis::new(2_000))]
-    pub queue_timeout: Millis,
-    /// How long to try to connect to an endpoint (default 5s).
-    #[deserr(default = Millis::new(5_000))]
-    pub dial_timeout: Millis,
-    /// A connection to an endpoint idle for this long is closed (default 5m).
-    #[deserr(default = Millis::new(300_000))]
-    pub idle_timeout: Millis,
-    /// How long a slot rests after the gateway cancelled its call, for the engine to notice (default 100ms).
-    #[deserr(default = Millis::new(100))]
-    pub cancel_cooldown: Millis,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self {
-            mode: PoolMode::Off,
-            slots: None,
-            loose_factor: 5,
-            queue: 0,
-            queue_timeout: Millis::new(2_000),
-            dial_timeout: Millis::new(5_000),
-            idle_timeout: Millis::new(300_000),
-            cancel_cooldown: Millis::new(100),
-        }
-    }
-}
-
-/// Whether and how slots limit calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
-#[deserr(error = Errors)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum PoolMode {
-    /// No limit; calls are only counted.
-    #[default]
-    #[deserr(rename = "off")]
-    Off,
-    /// Never more than `slots` calls per endpoint.
-    #[deserr(rename = "strict")]
-    Strict,
-    /// Up to `slots × loose_factor`, endpoints below `slots` first.
-    #[deserr(rename = "loose")]
-    Loose,
-}
-
-pub(super) fn check(e: Engine, _: deserr::ValuePointerRef) -> Result<Engine, Contradiction> {
+pub(super) fn check(e: Engine, _: ValuePointerRef) -> Result<Engine, Contradiction> {
+    check_hash_key(&e)?;
     let mut seen = std::collections::HashSet::new();
     for a in &e.endpoints {
         if !seen.insert(&a.address) {
@@ -173,10 +166,7 @@ pub(super) fn check(e: Engine, _: deserr::ValuePointerRef) -> Result<Engine, Con
     Ok(e)
 }
 
-pub(super) fn check_endpoint(
-    e: Endpoint,
-    _: deserr::ValuePointerRef,
-) -> Result<Endpoint, Contradiction> {
+pub(super) fn check_endpoint(e: Endpoint, _: ValuePointerRef) -> Result<Endpoint, Contradiction> {
     if !(1..=1_000).contains(&e.weight) {
         let message = format!("is {}; it must be from 1 to 1000", e.weight);
         return Err(Contradiction("/weight", code::BAD_VALUE, message));
@@ -185,48 +175,15 @@ pub(super) fn check_endpoint(
     Ok(e)
 }
 
-pub(super) fn check_pool(p: Pool, _: deserr::ValuePointerRef) -> Result<Pool, Contradiction> {
-    check_slots(p.slots)?;
-    let bad = |field, code, message: String| Err(Contradiction(field, code, message));
-    if p.mode == PoolMode::Off {
-        if p.slots.is_some() {
-            return bad(
-                "/mode",
-                code::POOL,
-                "is off, but slots is set; set mode to strict or loose".into(),
-            );
+fn check_hash_key(e: &Engine) -> Result<(), Contradiction> {
+    let message = match (e.balance, &e.hash_key) {
+        (Balance::Hash, None) => {
+            "is missing; balance hash needs it: set source or header:NAME".to_owned()
         }
-        if p.queue > 0 {
-            return bad(
-                "/mode",
-                code::POOL,
-                "is off, so nothing ever waits, but queue is set; set mode to strict or loose"
-                    .into(),
-            );
+        (Balance::Hash, Some(_)) | (_, None) => return Ok(()),
+        (_, Some(key)) => {
+            format!("is {key}, but balance is not hash; set balance to hash or remove it")
         }
-    } else if p.slots.is_none() {
-        return bad("/slots", code::POOL, "is missing; modes strict and loose need it".into());
-    }
-    if !(1..=100).contains(&p.loose_factor) {
-        let message = format!("is {}; it must be from 1 to 100", p.loose_factor);
-        return bad("/loose_factor", code::BAD_VALUE, message);
-    }
-    if p.queue > 100_000 {
-        let message = format!("is {}; it must be at most 100000", p.queue);
-        return bad("/queue", code::BAD_VALUE, message);
-    }
-    if p.dial_timeout.as_ms() == 0 {
-        return bad("/dial_timeout", code::BAD_VALUE, "is 0s; it must be at least 1ms".into());
-    }
-    Ok(p)
-}
-
-fn check_slots(slots: Option<u32>) -> Result<(), Contradiction> {
-    match slots {
-        Some(n) if !(1..=100_000).contains(&n) => {
-            let message = format!("is {n}; it must be from 1 to 100000");
-            Err(Contradiction("/slots", code::BAD_VALUE, message))
-        }
-        _ => Ok(()),
-    }
+    };
+    Err(Contradiction("/hash_key", code::CONFLICTING_FIELDS, message))
 }

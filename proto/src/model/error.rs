@@ -1,7 +1,7 @@
 //! Errors about fields: all of them, each with its place, the value, and what to write instead.
 
 use std::fmt::{self, Write as _};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use deserr::{
     DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef,
@@ -130,6 +130,22 @@ pub struct BadValue(pub String);
 /// Fields of one object that contradict each other, at a pointer inside it.
 #[derive(Clone, Debug)]
 pub struct Contradiction(pub &'static str, pub &'static str, pub String);
+
+/// Refuses a number outside of `range`.
+pub(super) fn in_range(
+    field: &'static str,
+    value: u32,
+    range: RangeInclusive<u32>,
+) -> Result<(), Contradiction> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let message = match (*range.start(), *range.end()) {
+        (0, end) => format!("is {value}; it must be at most {end}"),
+        (start, end) => format!("is {value}; it must be from {start} to {end}"),
+    };
+    Err(Contradiction(field, code::BAD_VALUE, message))
+}
 
 impl DeserializeError for Errors {
     fn error<V: IntoValue>(

@@ -1,15 +1,19 @@
 //! Routes: which calls go to which engine.
 
-use deserr::Deserr;
+use std::collections::BTreeSet;
+
+use deserr::{Deserr, ValuePointerRef};
 use serde::Serialize;
 
-use super::error::Errors;
+use super::code;
+use super::error::{Contradiction, Errors, in_range};
 use super::matching::Match;
+use super::retry::Retry;
 use super::text::{Millis, Name};
 
-/// Sends the calls it matches to an engine.
+/// Sends the calls it matches to an engine, or to several by shares.
 #[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
-#[deserr(deny_unknown_fields, error = Errors)]
+#[deserr(deny_unknown_fields, error = Errors, validate = check -> Contradiction)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Route {
     /// Which calls.
@@ -17,13 +21,66 @@ pub struct Route {
     #[serde(rename = "match")]
     #[deserr(rename = "match")]
     pub matches: Match,
-    /// Name of the engine.
+    /// Name of the engine; it gets what `split` leaves.
     pub engine: Name,
+    /// Shares of the calls that go to other engines.
+    #[deserr(default)]
+    pub split: Vec<Split>,
     /// Between routes that match equally well the higher wins (default 0).
     #[deserr(default)]
     pub priority: i32,
-    /// Longest time a call may take, waiting included; the caller's own deadline counts too.
+    /// Longest time a call may take, waiting included; the caller's own deadline counts too. 0s = none.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Millis>,
+    /// When a call is tried again.
+    #[deserr(default)]
+    pub retry: Retry,
+}
+
+impl Route {
+    /// Every engine it names, the one that gets the rest first.
+    pub fn engines(&self) -> impl Iterator<Item = &Name> {
+        std::iter::once(&self.engine).chain(self.split.iter().map(|s| &s.engine))
+    }
+}
+
+/// A share of a route's calls that goes to another engine.
+#[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(deny_unknown_fields, error = Errors, validate = check_split -> Contradiction)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Split {
+    /// Name of the engine.
+    pub engine: Name,
+    /// Its share of the calls, 1 to 99.
+    pub percent: u32,
+}
+
+pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradiction> {
+    // "No time at all" would only ever be a mistake, and the wire form has no word for it.
+    r.timeout = r.timeout.filter(|t| t.as_ms() > 0);
+    let mut seen = BTreeSet::from([&r.engine]);
+    for split in &r.split {
+        if !seen.insert(&split.engine) {
+            let message = format!(
+                "names the engine \"{}\" twice, or the route's own; keep one",
+                split.engine
+            );
+            return Err(Contradiction("/split", code::CONFLICTING_FIELDS, message));
+        }
+    }
+    let sum: u64 = r.split.iter().map(|s| u64::from(s.percent)).sum();
+    if sum > 99 {
+        let message = format!(
+            "adds up to {sum} %; at most 99 can go elsewhere, the rest goes to \"{}\"",
+            r.engine
+        );
+        return Err(Contradiction("/split", code::BAD_VALUE, message));
+    }
+    Ok(r)
+}
+
+pub(super) fn check_split(s: Split, _: ValuePointerRef) -> Result<Split, Contradiction> {
+    in_range("/percent", s.percent, 1..=99)?;
+    Ok(s)
 }

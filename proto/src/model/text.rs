@@ -8,7 +8,8 @@ use std::time::Duration;
 use deserr::{Deserr, IntoValue, MergeWithError, Value, ValuePointerRef, take_cf_content};
 use serde::{Serialize, Serializer};
 
-use super::error::{BadValue, Errors};
+use super::code;
+use super::error::{BadValue, Contradiction, Errors};
 
 /// Reads a text type from JSON through its `FromStr`, and writes it through its `Display`.
 macro_rules! as_text {
@@ -166,7 +167,7 @@ impl fmt::Display for BindAddress {
 }
 
 /// A duration of whole milliseconds, written `100ms`, `2s`, `1m30s`, `1h`; at most 365 days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(Duration);
 as_text!(Millis, "a number with a unit, such as 100ms, 2s or 5m");
 
@@ -187,6 +188,15 @@ impl Millis {
     pub fn as_ms(self) -> u64 {
         // `new` and `from_str` bound it far below u64::MAX.
         u64::try_from(self.0.as_millis()).unwrap_or(Self::MOST)
+    }
+
+    /// Refuses less than `least` in `field`.
+    pub(super) fn at_least(self, field: &'static str, least: Self) -> Result<(), Contradiction> {
+        if self >= least {
+            return Ok(());
+        }
+        let message = format!("is {self}; it must be at least {least}");
+        Err(Contradiction(field, code::BAD_VALUE, message))
     }
 }
 

@@ -44,12 +44,15 @@ fn references(snapshot: &Snapshot, errors: &mut Errors) {
     for (name, route) in snapshot.routes() {
         let me = key(Kind::Route, name);
         let exists = |kind, name: &Name| snapshot.objects.contains_key(&key(kind, name));
-        if !exists(Kind::Engine, &route.engine) {
+        for (i, engine) in route.engines().enumerate().filter(|(_, e)| !exists(Kind::Engine, e)) {
+            let pointer = match i.checked_sub(1) {
+                None => "/spec/engine".to_owned(),
+                Some(i) => format!("/spec/split/{i}/engine"),
+            };
             let message = format!(
-                "there is no engine \"{0}\"; add it first (pigeon-ctl engine add {0} --static HOST:PORT) or name another",
-                route.engine
+                "there is no engine \"{engine}\"; add it first (pigeon-ctl engine add {engine} --static HOST:PORT) or name another"
             );
-            errors.push(FieldError::new("/spec/engine", code::UNKNOWN_ENGINE, message).of(&me));
+            errors.push(FieldError::new(pointer, code::UNKNOWN_ENGINE, message).of(&me));
         }
         if let Some(listener) =
             route.matches.listener.as_ref().filter(|l| !exists(Kind::Listener, l))
@@ -150,6 +153,17 @@ mod tests {
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found.contains(&("route/a".into(), code::UNKNOWN_LISTENER.into())));
         assert!(found.contains(&("route/b".into(), code::UNKNOWN_ENGINE.into())));
+    }
+
+    #[test]
+    fn every_engine_of_a_split_must_exist() {
+        let text = ENGINE.to_owned()
+            + &route("a", "split: [{engine: gone, percent: 1}, {engine: lost, percent: 2}]");
+        let e = validate(&snapshot(&text)).expect_err("two are missing");
+        let found: Vec<_> = e.0.iter().map(|e| (e.pointer.as_str(), e.code.as_str())).collect();
+        let at = |p| (p, code::UNKNOWN_ENGINE);
+        assert_eq!(found, [at("/spec/split/0/engine"), at("/spec/split/1/engine")]);
+        assert!(e.0[1].message.contains("pigeon-ctl engine add lost"), "{e}");
     }
 
     #[test]

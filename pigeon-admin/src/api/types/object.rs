@@ -6,6 +6,7 @@ use pigeon_proto::model::{Engine, Kind, Labels, Listener, Route, Spec};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::status::EngineStatus;
 use super::{Applied, time};
 use crate::api::error;
 use crate::catalog::Stored;
@@ -64,61 +65,6 @@ impl<'a> Representation<'a> {
 enum Status {
     Engine(EngineStatus),
     Empty {},
-}
-
-/// What the connected proxies together carry for an engine now.
-#[derive(Serialize, ToSchema)]
-pub struct EngineStatus {
-    /// Slots there are; null without a limit.
-    slots: Option<u64>,
-    /// Slots held by calls.
-    in_use: u64,
-    /// Calls waiting for a slot.
-    waiting: u64,
-    /// Calls ended since the proxies started.
-    calls: u64,
-    /// Of these, the ones that failed in the gateway or on the way to the engine.
-    failures: u64,
-    /// The same by endpoint.
-    endpoints: Vec<EndpointStatus>,
-}
-
-/// What the connected proxies together carry for an endpoint now.
-#[derive(Serialize, ToSchema)]
-pub struct EndpointStatus {
-    /// host:port
-    address: String,
-    /// Slots there are; null without a limit.
-    slots: Option<u64>,
-    /// Slots held by calls.
-    in_use: u64,
-}
-
-impl EngineStatus {
-    /// The endpoints are those of the spec first, in its order, whether in use or not; then those that
-    /// proxies still carry calls for.
-    fn of(engine: &Engine, usage: Option<&EngineUse>) -> Self {
-        let empty = EngineUse::default();
-        let usage = usage.unwrap_or(&empty);
-        let mut endpoints = Vec::new();
-        for endpoint in &engine.endpoints {
-            let address = endpoint.address.as_str();
-            let found = usage.endpoints.iter().find(|e| e.address == address);
-            endpoints.push(EndpointStatus {
-                address: address.to_owned(),
-                slots: found.and_then(|e| e.slots),
-                in_use: found.map_or(0, |e| e.in_use),
-            });
-        }
-        for left in usage.endpoints.iter().filter(|e| e.in_use > 0) {
-            if !endpoints.iter().any(|e| e.address == left.address) {
-                let address = left.address.clone();
-                endpoints.push(EndpointStatus { address, slots: left.slots, in_use: left.in_use });
-            }
-        }
-        let &EngineUse { slots, in_use, waiting, calls, failures, .. } = usage;
-        Self { slots, in_use, waiting, calls, failures, endpoints }
-    }
 }
 
 /// Nothing yet: listeners and routes have no status of their own.

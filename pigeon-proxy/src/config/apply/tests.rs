@@ -1,6 +1,6 @@
 //! What serves after states that can be used, in part or not at all.
 
-use pigeon_proto::model::{Balance, Engine, Health, Pool, Protocol, document};
+use pigeon_proto::model::{Engine, document};
 use pigeon_proto::v1;
 use prost::Message as _;
 
@@ -43,14 +43,7 @@ fn listener(name: &str, port: u16, mod_revision: u64) -> Vec<v1::Put> {
 
 /// An engine as a newer admin may send it: with a balance this version has no word for.
 fn newer_engine(name: &str, mod_revision: u64) -> Vec<v1::Put> {
-    let plain = Engine {
-        endpoints: vec![],
-        balance: Balance::default(),
-        protocol: Protocol::default(),
-        pool: Pool::default(),
-        health: Health::default(),
-    };
-    let wire = v1::Engine { balance: 99, ..(&plain).into() };
+    let wire = v1::Engine { balance: 99, ..(&Engine::default()).into() };
     vec![put("engine", name, mod_revision, wire.encode_to_vec().into())]
 }
 

@@ -7,6 +7,7 @@ use pigeon_proto::v1::{self, config_up::M};
 use prost::Message;
 
 use crate::config::{Rejected, Serving, Source};
+use crate::engine::State;
 use crate::gateway;
 
 /// Most bytes of the lists told: an admin takes messages of 1 MiB.
@@ -97,18 +98,39 @@ fn usage(engines: &[gateway::EngineUsage]) -> v1::Usage {
         waiting: e.waiting,
         calls: e.calls,
         failures: e.failures,
+        first_message: without_trailing_zeros(&e.first_message),
     };
     let endpoint = |e: &gateway::EngineUsage, p: &gateway::EndpointUsage| v1::EndpointUsage {
         engine: e.engine.to_string(),
         address: p.address.to_string(),
         in_use: p.in_use,
         slots: p.slots.unwrap_or(0),
+        state: state(p.state).into(),
+        reason: crate::config::clip(&p.reason),
+        calls: p.calls,
+        failures: p.failures,
+        first_message: without_trailing_zeros(&p.first_message),
     };
     let endpoints = engines.iter().flat_map(|e| e.endpoints.iter().map(move |p| endpoint(e, p)));
     v1::Usage {
         endpoints: within(ENDPOINTS, endpoints),
         engines: within(ENGINES, engines.iter().map(engine)),
     }
+}
+
+fn state(state: State) -> v1::endpoint_usage::State {
+    match state {
+        State::Healthy => v1::endpoint_usage::State::Healthy,
+        State::Starting => v1::endpoint_usage::State::Starting,
+        State::Draining => v1::endpoint_usage::State::Draining,
+        State::Ejected => v1::endpoint_usage::State::Ejected,
+        State::Unhealthy => v1::endpoint_usage::State::Unhealthy,
+    }
+}
+
+fn without_trailing_zeros(counts: &[u32]) -> Vec<u32> {
+    let used = counts.iter().rposition(|n| *n > 0).map_or(0, |last| last + 1);
+    counts[..used].to_vec()
 }
 
 /// As many from the beginning as fit into so many bytes; the admin does without the rest.
@@ -127,6 +149,13 @@ fn within<M: Message>(bytes: usize, all: impl Iterator<Item = M>) -> Vec<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::CLASSES;
+
+    #[test]
+    fn zeros_at_the_end_are_left_out() {
+        assert_eq!(without_trailing_zeros(&[0, 3, 0, 1, 0, 0]), [0, 3, 0, 1]);
+        assert_eq!(without_trailing_zeros(&[0; CLASSES]), [0; 0]);
+    }
 
     fn tell(uplink: &mut Uplink, serving: &Serving) -> Vec<&'static str> {
         let mut told = Vec::new();
@@ -178,16 +207,22 @@ mod tests {
             address: "engine.example.com:50051".parse().expect("an address"),
             in_use: 1,
             slots: Some(2),
+            state: State::Unhealthy,
+            reason: "grpc.health.v1 says NOT_SERVING".into(),
+            calls: 7,
+            failures: 1,
+            first_message: [0; CLASSES],
         };
         let engine = gateway::EngineUsage {
             engine: "engine".parse().expect("a name"),
             waiting: 0,
             calls: 1,
             failures: 0,
+            first_message: [0; CLASSES],
             endpoints: vec![endpoint; 4],
         };
         let told = usage(&vec![engine; 50_000]);
         assert!(told.encoded_len() < 1 << 20);
-        assert!(told.engines.len() > 5_000 && told.endpoints.len() > 5_000);
+        assert!(told.engines.len() > 5_000 && told.endpoints.len() > 4_000);
     }
 }

@@ -19,7 +19,7 @@ struct Seen {
 }
 
 fn one_call(engine: &Arc<Engine>, runtime: &tokio::runtime::Runtime, seen: &Seen, seed: u64) {
-    let permit = match admit(engine, &Tried::default(), None, seed) {
+    let permit = match admit(engine, &Ask::new(&Tried::default(), seed)) {
         Admission::Granted(permit) => permit,
         Admission::Waiting(mut waiting) => {
             seen.waited.fetch_add(1, Ordering::Relaxed);

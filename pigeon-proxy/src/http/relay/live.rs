@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::CutOff;
 use crate::gateway::OpenCall;
+use crate::grpc::MessageScanner;
 use crate::http::blame::blame;
 use crate::http::leg::Leg;
 use crate::record::Record;
@@ -25,7 +26,29 @@ pub(in crate::http) struct Live {
     pub(in crate::http) leg: Leg,
     pub(in crate::http) record: Record,
     pub(in crate::http) grpc: bool,
+    pub(in crate::http) messages: Messages,
     pub(in crate::http) _open: OpenCall,
+}
+
+/// Keeps an answer's messages within their limit.
+pub(in crate::http) struct Messages {
+    scanner: MessageScanner,
+    max: Option<u32>,
+}
+
+impl Messages {
+    /// No limit for what has no messages.
+    pub(in crate::http) fn new(max: Option<u32>) -> Self {
+        Self { scanner: MessageScanner::default(), max }
+    }
+
+    fn pass(&mut self, data: &[u8]) -> Result<(), Rejection> {
+        let Some(limit) = self.max else { return Ok(()) };
+        match self.scanner.feed(data, Some(limit)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Rejection::MessageTooLarge { limit }),
+        }
+    }
 }
 
 enum Stage {
@@ -35,7 +58,7 @@ enum Stage {
     Ended,
 }
 
-pub(super) struct Shared {
+pub(in crate::http) struct Shared {
     stage: Mutex<Stage>,
     /// The caller's connection, to be told of the deadline.
     reader: AtomicWaker,
@@ -59,7 +82,10 @@ impl Shared {
         };
         match Pin::new(&mut live.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                live.note(&frame);
+                if let Err(rejection) = live.note(&frame) {
+                    end(&mut stage, |live| live.broken(&rejection));
+                    return told(std::mem::replace(&mut *stage, Stage::Ended));
+                }
                 if frame.is_trailers() || live.body.is_end_stream() {
                     end(&mut stage, Live::completed);
                 }
@@ -67,8 +93,16 @@ impl Shared {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "the engine broke an answer off");
-                let rejection = blame(&error);
-                end(&mut stage, |live| live.failed(&rejection));
+                match live.leg.fault() {
+                    Some(rejection) => end(&mut stage, |live| live.broken(&rejection)),
+                    None => end(&mut stage, |live| live.failed(&blame(&error))),
+                }
+                told(std::mem::replace(&mut *stage, Stage::Ended))
+            }
+            // hyper takes RST_STREAM with NO_ERROR for a proper end; a gRPC answer without a status is none.
+            Poll::Ready(None) if live.grpc && !live.record.has_grpc_status() => {
+                let broke_off = Rejection::EngineReset { code: Some(0) };
+                end(&mut stage, |live| live.failed(&broke_off));
                 told(std::mem::replace(&mut *stage, Stage::Ended))
             }
             Poll::Ready(None) => {
@@ -82,11 +116,11 @@ impl Shared {
         }
     }
 
-    /// The deadline is over.
-    pub(super) fn expire(&self) {
+    /// The deadline is over, or the endpoint waits no longer: ends the call even if nobody asks for more.
+    pub(in crate::http) fn break_off(&self, rejection: &Rejection) {
         let mut stage = self.lock();
         if matches!(*stage, Stage::Live(_)) {
-            end(&mut stage, |live| live.expired());
+            end(&mut stage, |live| live.broken(rejection));
             drop(stage);
             self.reader.wake();
         }
@@ -126,13 +160,15 @@ fn told(stage: Stage) -> Polled {
 }
 
 impl Live {
-    fn note(&mut self, frame: &Frame<Bytes>) {
+    fn note(&mut self, frame: &Frame<Bytes>) -> Result<(), Rejection> {
         if let Some(data) = frame.data_ref() {
+            self.messages.pass(data)?;
             self.record.sent(data.len());
         }
         if let Some(trailers) = frame.trailers_ref() {
             note_status(&mut self.record, trailers);
         }
+        Ok(())
     }
 
     /// The answer ended with its head.
@@ -155,16 +191,16 @@ impl Live {
         let Self { leg, mut record, grpc, .. } = *self;
         record.bytes_in = leg.bytes_in();
         record.rejected(rejection);
-        leg.broken_off();
+        drop(leg.broken_off());
         Stage::Ending(grpc.then(|| grpc_trailers(rejection, record.about())))
     }
 
     /// We break off: the slot rests (see [`Leg`]).
-    fn expired(self: Box<Self>) -> Stage {
+    fn broken(self: Box<Self>, rejection: &Rejection) -> Stage {
         let Self { leg, mut record, grpc, .. } = *self;
         record.bytes_in = leg.bytes_in();
-        record.rejected(&Rejection::Deadline);
-        Stage::Ending(grpc.then(|| grpc_trailers(&Rejection::Deadline, record.about())))
+        record.rejected(rejection);
+        Stage::Ending(grpc.then(|| grpc_trailers(rejection, record.about())))
     }
 
     /// The body is asked for no more: the caller broke off, or has the last byte that `content-length`

@@ -7,6 +7,9 @@ use pigeon_proto::model::Address;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::pool::Pool;
+use crate::engine::{Endpoint, Engine};
+
 /// A machine that is gone without a word is noticed after about a minute. Not by HTTP/2 pings: many gRPC
 /// servers close connections that ping more often than every five minutes.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
@@ -15,7 +18,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Why an endpoint could not be reached; nothing of the call was sent.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(in crate::http) enum DialError {
+pub(crate) enum DialError {
     /// No answer in time.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
@@ -31,7 +34,7 @@ impl From<hyper::Error> for DialError {
 }
 
 /// Opens a TCP connection, to whichever address of the host answers first in order.
-pub(super) async fn dial(address: &Address, limit: Duration) -> Result<TcpStream, DialError> {
+pub(crate) async fn dial(address: &Address, limit: Duration) -> Result<TcpStream, DialError> {
     let dialled = tokio::time::timeout(limit, connect(address)).await;
     match dialled {
         Ok(Ok(socket)) => Ok(socket),
@@ -49,4 +52,21 @@ async fn connect(address: &Address) -> io::Result<TcpStream> {
         .with_retries(KEEPALIVE_RETRIES);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     Ok(socket)
+}
+
+/// Notes how opening a connection ahead of calls went.
+pub(super) fn dialled(pool: &Pool, endpoint: &Endpoint, error: Option<&DialError>) {
+    let Some(engine) = pool.engine.upgrade() else { return };
+    match error {
+        None => engine.dial_succeeded(endpoint),
+        Some(error) => unreachable(&engine, endpoint, error),
+    }
+}
+
+/// Avoids an endpoint that could not be reached.
+pub(crate) fn unreachable(engine: &Engine, endpoint: &Endpoint, error: &DialError) {
+    if engine.dial_failed(endpoint, fastrand::u64(..), error) {
+        let (engine, endpoint) = (engine.name(), endpoint.address());
+        tracing::debug!(%engine, %endpoint, %error, "an endpoint cannot be reached");
+    }
 }

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use pigeon_proto::model::Address;
+use pigeon_proto::model::{self, Address};
 
-use super::dial::{DialError, dial};
-use super::{Link, Pool};
-use crate::http::uplink::RequestBody;
+use super::Link;
+use super::dial::{DialError, dial, dialled};
+use super::pool::Pool;
+use crate::engine::Endpoint;
+use crate::engine::lifetime::{Age, Fate, Lifetime};
+use crate::http::upload::RequestBody;
 
 /// Idle connections kept per endpoint and worker.
 const MOST_IDLE: usize = 256;
@@ -19,35 +22,81 @@ const MAX_HEADERS: usize = 256;
 
 /// The idle connections to one endpoint, the last used at the end.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<(SendRequest<RequestBody>, Instant)>>);
+pub(super) struct Idle(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Connection>,
+    /// Connections that are being opened ahead of calls.
+    opening: usize,
+}
+
+/// A connection without a call.
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    age: Age,
+}
 
 /// A connection in use.
 pub(in crate::http) struct H1Link {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) reused: bool,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
+    age: Age,
 }
 
 /// An idle connection, or a new one.
 pub(super) async fn link(
     pool: &Arc<Pool>,
     address: &Address,
-    dial_timeout: Duration,
+    settings: &model::Pool,
     fresh: bool,
 ) -> Result<Link, DialError> {
-    let idle = if fresh { None } else { pool.h1.take() };
+    let idle = if fresh { None } else { pool.h1.take(&Lifetime::from(settings), Instant::now()) };
     let reused = idle.is_some();
-    let sender = match idle {
-        Some(sender) => sender,
-        None => open(address, dial_timeout).await?,
+    let Connection { sender, mut age } = match idle {
+        Some(connection) => connection,
+        None => open(address, settings.dial_timeout.duration()).await?,
     };
-    Ok(Link::H1(H1Link { sender, reused, pool: Arc::clone(pool) }))
+    age.taken = age.taken.saturating_add(1);
+    age.running = 1;
+    Ok(Link::H1(H1Link { sender, reused, pool: Arc::clone(pool), age }))
 }
 
-async fn open(
-    address: &Address,
-    dial_timeout: Duration,
-) -> Result<SendRequest<RequestBody>, DialError> {
+/// Opens connections ahead of calls, as many as are missing.
+pub(super) fn warm_up(
+    pool: &Arc<Pool>,
+    endpoint: &Arc<Endpoint>,
+    settings: &model::Pool,
+    lifetime: &Lifetime,
+    free: u32,
+) {
+    let mut state = pool.h1.lock();
+    let missing = lifetime.to_open(state.idle.len(), state.opening, free);
+    state.opening += missing;
+    drop(state);
+    for _ in 0..missing {
+        let (pool, endpoint) = (Arc::clone(pool), Arc::clone(endpoint));
+        let limit = settings.dial_timeout.duration();
+        tokio::spawn(async move {
+            let opened = ready(open(endpoint.address(), limit).await).await;
+            dialled(&pool, &endpoint, opened.as_ref().err());
+            let mut state = pool.h1.lock();
+            state.opening -= 1;
+            state.idle.extend(opened);
+        });
+    }
+}
+
+/// Waits until hyper has begun to look after the connection: before, it takes no call, and would be taken
+/// for one that is closed.
+async fn ready(opened: Result<Connection, DialError>) -> Result<Connection, DialError> {
+    let mut connection = opened?;
+    connection.sender.ready().await?;
+    Ok(connection)
+}
+
+async fn open(address: &Address, dial_timeout: Duration) -> Result<Connection, DialError> {
     let socket = TokioIo::new(dial(address, dial_timeout).await?);
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
@@ -58,48 +107,66 @@ async fn open(
             tracing::debug!(%error, "a connection to an engine ended");
         }
     });
-    Ok(sender)
+    let now = Instant::now();
+    let seed = fastrand::u64(..);
+    let age = Age { opened: now, seed, taken: 0, running: 0, idle_since: now };
+    Ok(Connection { sender, age })
 }
 
 impl Idle {
-    fn lock(&self) -> MutexGuard<'_, Vec<(SendRequest<RequestBody>, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<SendRequest<RequestBody>> {
-        let mut idle = self.lock();
-        while let Some((sender, _)) = idle.pop() {
-            if sender.is_ready() {
-                return Some(sender);
+    fn take(&self, lifetime: &Lifetime, now: Instant) -> Option<Connection> {
+        let mut state = self.lock();
+        while let Some(connection) = state.idle.pop() {
+            if connection.sender.is_ready() && lifetime.takes(&connection.age, now) {
+                return Some(connection);
             }
         }
         None
     }
 
-    fn put(&self, sender: SendRequest<RequestBody>) {
-        let mut idle = self.lock();
-        if idle.len() < MOST_IDLE && !sender.is_closed() {
-            idle.push((sender, Instant::now()));
+    fn put(&self, connection: Connection) {
+        let mut state = self.lock();
+        if state.idle.len() < MOST_IDLE && !connection.sender.is_closed() {
+            state.idle.push(connection);
         }
     }
 
-    pub(super) fn close_idle(&self, now: Instant, limit: Duration) {
-        self.lock().retain(|(sender, since)| {
-            !sender.is_closed() && now.saturating_duration_since(*since) < limit
+    /// Closes what is past its time.
+    pub(super) fn tend(&self, now: Instant, lifetime: &Lifetime) {
+        let mut state = self.lock();
+        let fate = |c: &Connection| match c.sender.is_closed() {
+            true => Fate::Close,
+            false => lifetime.fate(&c.age, now),
+        };
+        state.idle.retain(|c| fate(c) != Fate::Close);
+        let idle = state.idle.iter().filter(|c| fate(c) == Fate::Idle).count();
+        // The longest unused are in front.
+        let mut close = lifetime.to_close(idle, state.idle.len());
+        state.idle.retain(|c| {
+            let goes = close > 0 && fate(c) == Fate::Idle;
+            close -= usize::from(goes);
+            !goes
         });
     }
 }
 
 impl H1Link {
     /// Keeps the connection for the next call, as soon as it has taken note of the end of this one.
-    pub(super) fn put_back(mut self) {
-        if self.sender.is_ready() {
-            self.pool.h1.put(self.sender);
+    pub(super) fn put_back(self) {
+        let Self { mut sender, pool, mut age, .. } = self;
+        age.running = 0;
+        age.idle_since = Instant::now();
+        if sender.is_ready() {
+            pool.h1.put(Connection { sender, age });
             return;
         }
         tokio::spawn(async move {
-            if self.sender.ready().await.is_ok() {
-                self.pool.h1.put(self.sender);
+            if sender.ready().await.is_ok() {
+                pool.h1.put(Connection { sender, age });
             }
         });
     }

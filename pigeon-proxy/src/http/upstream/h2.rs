@@ -1,27 +1,22 @@
-//! HTTP/2 connections: many calls on each, another one opened when all are full.
+//! HTTP/2 connections: many calls on each, another one opened when all are full; or, with
+//! `reuse: exclusive`, one call at a time on each.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod connection;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pigeon_proto::model::Address;
-use tokio::sync::watch;
+use pigeon_proto::model::{self, Address, Reuse};
+use tokio::sync::{oneshot, watch};
 
-use super::dial::{DialError, dial};
-use super::{Link, Pool};
-use crate::http::uplink::RequestBody;
+use self::connection::{Connection, open};
+use super::Link;
+use super::dial::{DialError, dialled};
+use super::pool::Pool;
+use crate::engine::Endpoint;
+use crate::engine::lifetime::{Fate, Lifetime};
+use crate::http::upload::RequestBody;
 
-/// Calls on one connection before another is opened; fewer if the engine says so.
-const MOST_CALLS: usize = 100;
-/// What an engine may send ahead on one call, while the caller reads slowly.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// And on all calls of a connection: so much that slow readers do not stop the others.
-const CONNECTION_WINDOW: u32 = 32 << 20;
-/// The largest head of an answer.
-const MAX_HEAD: u32 = 256 << 10;
 /// Dials of others that a call waits for before it gives up.
 const PATIENCE: usize = 8;
 
@@ -35,49 +30,91 @@ struct State {
     dials: Vec<Dial>,
 }
 
-/// One connection.
-struct Connection {
-    sender: SendRequest<RequestBody>,
-    calls: AtomicUsize,
-    /// What the engine allows at once.
-    allowed: Arc<AtomicUsize>,
-    idle_since: Mutex<Instant>,
-}
-
 /// A connection that is being opened, and the calls that wait for it.
 struct Dial {
     seats: usize,
     outcome: watch::Receiver<Option<Result<(), DialError>>>,
 }
 
+/// What the call that began a dial gets.
+type Opened = oneshot::Receiver<Result<Seat, DialError>>;
+
 /// Room for one call on a connection.
-pub(in crate::http) struct Seat(Arc<Connection>);
+pub(in crate::http) struct Seat {
+    connection: Arc<Connection>,
+    pub(super) pool: Arc<Pool>,
+}
+
+/// What a call that found no room does.
+enum Wait {
+    ForOwn(Opened),
+    ForOthers(watch::Receiver<Option<Result<(), DialError>>>),
+}
 
 /// Room on a connection, or on a new one. A dial goes on when the call that began it has gone.
 pub(super) async fn link(
     pool: &Arc<Pool>,
     address: &Address,
-    dial_timeout: Duration,
+    settings: &model::Pool,
 ) -> Result<Link, DialError> {
     for _ in 0..PATIENCE {
-        let mut outcome = {
+        let wait = {
             let mut state = pool.h2.lock();
-            if let Some(seat) = state.seat() {
-                return Ok(Link::H2(seat));
+            if let Some(connection) = state.seat(settings, Instant::now()) {
+                return Ok(Link::H2(Seat { connection, pool: Arc::clone(pool) }));
             }
             match state.join_dial() {
-                Some(outcome) => outcome,
-                None => state.begin_dial(pool, address.clone(), dial_timeout),
+                Some(outcome) => Wait::ForOthers(outcome),
+                None => Wait::ForOwn(state.begin_dial(pool, address.clone(), settings)),
             }
         };
-        let outcome = match outcome.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            // The dial was cut off with its worker.
-            Err(_) => None,
-        };
-        outcome.unwrap_or_else(|| Err(DialError::Failed("this proxy is stopping".into())))?;
+        match wait {
+            Wait::ForOwn(opened) => {
+                return opened.await.unwrap_or_else(|_| Err(stopping())).map(Link::H2);
+            }
+            Wait::ForOthers(mut outcome) => {
+                let outcome = outcome.wait_for(Option::is_some).await;
+                outcome.map_or(None, |o| o.clone()).unwrap_or_else(|| Err(stopping()))?;
+            }
+        }
     }
     Err(DialError::Failed("others took every new connection; try again".into()))
+}
+
+/// The dial was cut off with its worker.
+fn stopping() -> DialError {
+    DialError::Failed("this proxy is stopping".into())
+}
+
+/// Opens connections ahead of calls, as many as are missing.
+pub(super) fn warm_up(
+    pool: &Arc<Pool>,
+    endpoint: &Arc<Endpoint>,
+    settings: &model::Pool,
+    lifetime: &Lifetime,
+    free: u32,
+) {
+    let mut state = pool.h2.lock();
+    state.forget_dials();
+    let most = most_calls(settings);
+    let ready = state.connections.iter().filter(|c| c.has_room(most)).count();
+    let missing = lifetime.to_open(ready, state.dials.len(), free);
+    for _ in 0..missing {
+        let opened = state.begin_dial(pool, endpoint.address().clone(), settings);
+        let (pool, endpoint) = (Arc::clone(pool), Arc::clone(endpoint));
+        tokio::spawn(async move {
+            let opened = opened.await.unwrap_or_else(|_| Err(stopping()));
+            dialled(&pool, &endpoint, opened.as_ref().err());
+        });
+    }
+}
+
+/// Calls at once on one connection.
+fn most_calls(settings: &model::Pool) -> usize {
+    match settings.reuse {
+        Reuse::Exclusive => 1,
+        Reuse::Multiplex => settings.max_streams_per_connection as usize,
+    }
 }
 
 impl Shared {
@@ -85,94 +122,94 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn close_idle(&self, now: Instant, limit: Duration) {
-        self.lock().connections.retain(|connection| {
-            let since = *connection.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-            let busy = connection.calls.load(Ordering::Relaxed) > 0;
-            !connection.sender.is_closed() && (busy || now.saturating_duration_since(since) < limit)
+    /// Closes what is past its time.
+    pub(super) fn tend(&self, now: Instant, lifetime: &Lifetime, settings: &model::Pool) {
+        let mut state = self.lock();
+        // Calls that run on one that retires hold it themselves, and the last of them closes it.
+        state.connections.retain(|c| {
+            c.is_open() && !matches!(lifetime.fate(&c.age(), now), Fate::Retire | Fate::Close)
         });
+        let idle = |c: &Arc<Connection>| lifetime.fate(&c.age(), now) == Fate::Idle;
+        let most = most_calls(settings);
+        let ready = state.connections.iter().filter(|c| c.has_room(most)).count();
+        let count = state.connections.iter().filter(|c| idle(c)).count();
+        // Calls go to the first with room, so the last are the least used.
+        let mut close = lifetime.to_close(count, ready);
+        let mut kept = Vec::with_capacity(state.connections.len());
+        for connection in state.connections.drain(..).rev() {
+            if close > 0 && idle(&connection) {
+                close -= 1;
+            } else {
+                kept.push(connection);
+            }
+        }
+        kept.reverse();
+        state.connections = kept;
     }
 }
 
 impl State {
     /// Room on the first connection that has any: few full ones cost less than many half empty.
-    fn seat(&mut self) -> Option<Seat> {
-        self.connections.retain(|connection| !connection.sender.is_closed());
-        let room = |c: &&Arc<Connection>| {
-            let most = c.allowed.load(Ordering::Relaxed).clamp(1, MOST_CALLS);
-            c.calls.load(Ordering::Relaxed) < most
-        };
-        let connection = self.connections.iter().find(room)?;
-        connection.calls.fetch_add(1, Ordering::Relaxed);
-        Some(Seat(Arc::clone(connection)))
+    fn seat(&mut self, settings: &model::Pool, now: Instant) -> Option<Arc<Connection>> {
+        let lifetime = Lifetime::from(settings);
+        self.connections.retain(|c| c.is_open() && lifetime.takes(&c.age(), now));
+        let most = most_calls(settings);
+        let connection = self.connections.iter().find(|c| c.has_room(most))?;
+        connection.begin_call();
+        Some(Arc::clone(connection))
+    }
+
+    fn forget_dials(&mut self) {
+        self.dials
+            .retain(|dial| dial.outcome.borrow().is_none() && dial.outcome.has_changed().is_ok());
     }
 
     /// Waits for a dial that has seats left.
     fn join_dial(&mut self) -> Option<watch::Receiver<Option<Result<(), DialError>>>> {
-        self.dials
-            .retain(|dial| dial.outcome.borrow().is_none() && dial.outcome.has_changed().is_ok());
+        self.forget_dials();
         let dial = self.dials.iter_mut().find(|dial| dial.seats > 0)?;
         dial.seats -= 1;
         Some(dial.outcome.clone())
     }
 
-    fn begin_dial(
-        &mut self,
-        pool: &Arc<Pool>,
-        address: Address,
-        limit: Duration,
-    ) -> watch::Receiver<Option<Result<(), DialError>>> {
+    fn begin_dial(&mut self, pool: &Arc<Pool>, address: Address, settings: &model::Pool) -> Opened {
         let (tell, outcome) = watch::channel(None);
-        self.dials.push(Dial { seats: MOST_CALLS - 1, outcome: outcome.clone() });
-        let pool = Arc::clone(pool);
+        let (hand_over, opened) = oneshot::channel();
+        let calls = settings.max_requests.map_or(usize::MAX, |most| most as usize);
+        let seats = most_calls(settings).min(calls) - 1;
+        self.dials.push(Dial { seats, outcome });
+        let (pool, settings) = (Arc::clone(pool), settings.clone());
         tokio::spawn(async move {
-            let opened = open(&address, limit).await;
-            let outcome = opened.map(|connection| pool.h2.lock().connections.push(connection));
+            let connection = open(&address, &settings).await;
+            let outcome = connection.as_ref().map(|_| ()).map_err(Clone::clone);
+            let seat = connection.map(|connection| {
+                // Taken before others see it: who opened it has its room.
+                connection.begin_call();
+                pool.h2.lock().connections.push(Arc::clone(&connection));
+                Seat { connection, pool }
+            });
+            // If nobody wants the seat any more, it is free for others.
+            drop(hand_over.send(seat));
             tell.send_replace(Some(outcome));
         });
-        outcome
+        opened
     }
-}
-
-async fn open(address: &Address, limit: Duration) -> Result<Arc<Connection>, DialError> {
-    let socket = TokioIo::new(dial(address, limit).await?);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEAD);
-    let (sender, connection) = builder.handshake(socket).await?;
-    let allowed = Arc::new(AtomicUsize::new(MOST_CALLS));
-    let noted = Arc::clone(&allowed);
-    tokio::spawn(async move {
-        let mut connection = pin!(connection);
-        let ended = std::future::poll_fn(|cx| {
-            let polled = connection.as_mut().poll(cx);
-            noted.store(connection.current_max_send_streams(), Ordering::Relaxed);
-            polled
-        });
-        // Its calls are told by their own futures.
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "a connection to an engine ended");
-        }
-    });
-    let idle_since = Mutex::new(Instant::now());
-    Ok(Arc::new(Connection { sender, calls: AtomicUsize::new(0), allowed, idle_since }))
 }
 
 impl Seat {
     /// A handle that sends on the connection.
-    pub(super) fn sender(&self) -> SendRequest<RequestBody> {
-        self.0.sender.clone()
+    pub(super) fn sender(&self) -> hyper::client::conn::http2::SendRequest<RequestBody> {
+        self.connection.sender()
+    }
+
+    /// No other call gets room on it.
+    pub(super) fn retire(&self) {
+        self.connection.retire();
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if self.0.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let mut since = self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-            *since = Instant::now();
-        }
+        self.connection.end_call(Instant::now());
     }
 }

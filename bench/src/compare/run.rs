@@ -1,0 +1,175 @@
+//! One scenario: rounds, in each of which every peer has its turn.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::Settings;
+use super::child::{Children, Running};
+use super::peer::{Peer, Place};
+use super::results::{Results, Run};
+use super::scenario::{Measure, Scenario};
+use crate::load::{self, Extent, Kind, Plan, Report};
+
+/// How long a peer may take until it answers its first call.
+const START: Duration = Duration::from_secs(20);
+/// How long each measurement of the rate takes, seconds.
+const RATE_SECONDS: f64 = 2.0;
+
+/// Measures every peer in every round; what fails is noted and the rest goes on.
+///
+/// # Errors
+/// When there is no engine to be had.
+pub fn scenario(
+    scenario: &Scenario,
+    peers: &[Peer],
+    settings: &Settings,
+    children: &Children,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    eprintln!("{}: {}", scenario.name, scenario.about);
+    let bench = Bench { scenario, settings, children };
+    let rate = match scenario.measure {
+        Measure::Latency => Some(bench.rate(peers)?),
+        _ => None,
+    };
+    for round in 1..=settings.rounds {
+        // Without a proxy there is no memory of one.
+        let memory = scenario.measure == Measure::Memory;
+        for peer in peers.iter().filter(|peer| !memory || **peer != Peer::Direct) {
+            let outcome = bench.one(*peer, rate, settings.seconds);
+            let (report, error) = match outcome {
+                Ok(report) => (Some(report), None),
+                Err(e) => (None, Some(format!("{e:#}"))),
+            };
+            let value = report.as_ref().and_then(|report| bench.value(*peer, report));
+            if let Some(why) = &error {
+                eprintln!("  round {round}, {peer}: {why}");
+            }
+            results.runs.push(Run {
+                scenario: scenario.name.to_owned(),
+                peer: peer.to_string(),
+                round,
+                value,
+                report,
+                error,
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Bench<'b> {
+    scenario: &'b Scenario,
+    settings: &'b Settings,
+    children: &'b Children,
+}
+
+impl Bench<'_> {
+    /// What counts.
+    fn value(&self, peer: Peer, report: &Report) -> Option<f64> {
+        let watched = report.watched.filter(|_| peer != Peer::Direct);
+        let things = self.scenario.things() as f64;
+        match self.scenario.measure {
+            Measure::Cpu => watched.map(|w| w.cpu_us),
+            Measure::Memory => watched
+                .map(|w| (w.resident_after as f64 - w.resident_before as f64) / 1024.0 / things),
+            Measure::Latency => Some(report.latency.p99),
+        }
+    }
+
+    /// Half of what HAProxy manages; of whoever is there if it is not.
+    fn rate(&self, peers: &[Peer]) -> anyhow::Result<f64> {
+        if let Some(rate) = self.settings.rate {
+            return Ok(rate);
+        }
+        let one = peers.iter().find(|peer| **peer == Peer::Haproxy).or(peers.last());
+        let most = self.one(*one.context("nobody to compare")?, None, RATE_SECONDS)?;
+        let rate = (most.per_second / 2.0).round();
+        eprintln!("  {rate} calls per second");
+        Ok(rate)
+    }
+
+    /// Engine, peer and load, for one measurement.
+    fn one(&self, peer: Peer, rate: Option<f64>, seconds: f64) -> anyhow::Result<Report> {
+        let folder = tempfile::tempdir()?;
+        let (engine, address) = self.engine()?;
+        let place = Place {
+            pigeon: &self.settings.pigeon,
+            port: free_port()?,
+            engine: address,
+            folder: folder.path(),
+            http1: self.scenario.is_http1(),
+            grpc: self.scenario.is_grpc(),
+        };
+        let mut proxy = match peer.command(&place)? {
+            Some(mut command) => Some(
+                self.children.start(&mut command, self.settings.cores.map(|(proxy, _)| proxy))?,
+            ),
+            None => None,
+        };
+        let target = if proxy.is_some() { place.listen() } else { address };
+        self.until_it_answers(target, proxy.as_mut())?;
+        let mut plan = self.scenario.plan(target, seconds);
+        plan.rate = rate;
+        plan.watch = Some(proxy.as_ref().unwrap_or(&engine).pid());
+        let report = self.load(&plan)?;
+        drop(proxy);
+        Ok(report)
+    }
+
+    fn engine(&self) -> anyhow::Result<(Running, SocketAddr)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["engine", "--until-stdin-ends"]).stdout(Stdio::piped());
+        if self.scenario.flush_each() {
+            command.arg("--flush-each");
+        }
+        let core = self.settings.cores.map(|(_, load)| load);
+        let mut engine = self.children.start(&mut command, core)?;
+        let address = engine.first_line()?.parse().context("the engine says no address")?;
+        Ok((engine, address))
+    }
+
+    /// Whole calls, not just a listening port: the way to the engine is open too.
+    fn until_it_answers(
+        &self,
+        target: SocketAddr,
+        mut proxy: Option<&mut Running>,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START;
+        let kind = if self.scenario.is_grpc() { Kind::Unary } else { self.scenario.kind() };
+        let size = if kind == Kind::Http1 { 0 } else { 16 };
+        let plan = Plan { size, extent: Extent::Calls(1), ..Plan::new(target, kind) };
+        loop {
+            let failure = match load::run(&plan) {
+                Ok(report) if report.calls > 0 => return Ok(()),
+                Ok(report) => format!("{:?}", report.failures),
+                Err(e) => format!("{e:#}"),
+            };
+            if proxy.as_mut().is_some_and(|proxy| !proxy.is_running()) {
+                bail!(
+                    "it ended at once; start it by hand with the files of bench/peers to see why"
+                );
+            }
+            if Instant::now() > deadline {
+                bail!("no answer within {START:?}: {failure}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn load(&self, plan: &Plan) -> anyhow::Result<Report> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("load").args(plan.to_args());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let load = self.children.start(&mut command, self.settings.cores.map(|(_, load)| load))?;
+        serde_json::from_str(&load.output()?).context("the load generator's report is malformed")
+    }
+}
+
+/// A port nobody listens on now.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

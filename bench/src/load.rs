@@ -1,0 +1,13 @@
+//! The load generator: many calls over few connections, every answer checked, one thread.
+
+mod call;
+mod connection;
+mod driver;
+mod http1;
+mod http2;
+mod plan;
+mod report;
+
+pub use self::driver::run;
+pub use self::plan::{Extent, Kind, Plan};
+pub use self::report::{Latency, Report, Watched};

@@ -1,0 +1,206 @@
+//! The bench works: load against the engine, directly, through the splicer, and through Pigeon if it is
+//! built. Whether it is fast is no test.
+
+// Helpers of tests may panic like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pigeon_bench::engine::{Delay, Stats};
+use pigeon_bench::load::{Extent, Kind, Plan, Report, run};
+
+const BENCH: &str = env!("CARGO_BIN_EXE_pigeon-bench");
+const KINDS: [Kind; 6] =
+    [Kind::Unary, Kind::Server, Kind::Client, Kind::Bidi, Kind::H2, Kind::Http1];
+
+/// A process that ends with the test.
+struct Running(Child, SocketAddr);
+
+impl Running {
+    /// `pigeon-bench` with these arguments; its first line says where it listens.
+    fn bench(args: &[&str]) -> Self {
+        let mut command = Command::new(BENCH);
+        command.args(args).arg("--until-stdin-ends").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self(child, line.trim().parse().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn plan(target: SocketAddr, kind: Kind) -> Plan {
+    let extent = Extent::Calls(200);
+    Plan {
+        connections: 3,
+        streams: 5,
+        in_flight: 4,
+        messages: 10,
+        extent,
+        ..Plan::new(target, kind)
+    }
+}
+
+/// Runs, and every call has to end well.
+fn well(plan: &Plan) -> Report {
+    let report = run(plan).unwrap();
+    assert!(report.failures.is_empty(), "{plan:?}: {report:?}");
+    if let Extent::Calls(calls) = plan.extent {
+        assert_eq!(report.calls, calls, "{plan:?}");
+    }
+    report
+}
+
+/// Every kind of call, small messages and large.
+fn all_kinds(target: SocketAddr) {
+    for kind in KINDS {
+        for size in [0, 16, 100_000] {
+            let calls = if size > 1000 { 20 } else { 200 };
+            let plan = Plan { size, extent: Extent::Calls(calls), ..plan(target, kind) };
+            let report = well(&plan);
+            if kind.counts_messages() {
+                assert_eq!(report.messages, calls * 10, "{kind:?}");
+            }
+        }
+    }
+}
+
+fn stats(engine: SocketAddr) -> Stats {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::net::TcpStream::connect(engine).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.write_all(b"GET /stats HTTP/1.1\r\nhost: e\r\n\r\n").unwrap();
+    let mut text = String::new();
+    while !text.contains('}') {
+        let mut buffer = [0; 1024];
+        let n = socket.read(&mut buffer).unwrap();
+        assert!(n > 0, "{text}");
+        text += std::str::from_utf8(&buffer[..n]).unwrap();
+    }
+    serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+}
+
+#[test]
+fn directly() {
+    let engine = Running::bench(&["engine"]);
+    all_kinds(engine.1);
+    let seen = stats(engine.1);
+    assert_eq!(seen.running, 0);
+    assert!((2..=15).contains(&seen.max_concurrent_seen), "{seen:?}");
+}
+
+#[test]
+fn through_the_splicer() {
+    let engine = Running::bench(&["engine", "--flush-each"]);
+    let splice = Running::bench(&["splice", "--engine", &engine.1.to_string()]);
+    all_kinds(splice.1);
+    let each = Plan { flush_each: true, timeout: true, ..plan(splice.1, Kind::Bidi) };
+    well(&each);
+}
+
+#[test]
+fn a_fixed_rate_and_a_fixed_time() {
+    let engine = Running::bench(&["engine"]);
+    let time = |ms| Duration::from_millis(ms);
+    let extent = Extent::Time { warm: time(50), measured: time(300) };
+    for kind in [Kind::Unary, Kind::Http1] {
+        let report = well(&Plan { rate: Some(1000.0), extent, ..plan(engine.1, kind) });
+        // Never more than were due, however late this machine is.
+        let due = 1000.0 * (report.seconds + 10.0);
+        assert!(report.calls > 0 && (report.calls as f64) < due, "{report:?}");
+        assert!(report.latency.p50 > 0.0 && report.latency.p50 <= report.latency.max);
+    }
+    let endless = Plan { messages: 0, extent, ..plan(engine.1, Kind::Bidi) };
+    let report = well(&endless);
+    assert!(report.messages > 0 && report.per_second > 0.0, "{report:?}");
+}
+
+/// A rate that the engine cannot keep up with shows in the latency: it counts from when calls were due.
+#[test]
+fn being_late_is_not_hidden() {
+    let engine = Running::bench(&["engine", "--delay", "50ms"]);
+    let extent = Extent::Time { warm: Duration::ZERO, measured: Duration::from_millis(600) };
+    let one = Plan {
+        connections: 1,
+        streams: 1,
+        rate: Some(100.0),
+        extent,
+        ..plan(engine.1, Kind::Unary)
+    };
+    let report = well(&one);
+    // One call at a time, 50 ms each, and one due every 10 ms: the last ones are hundreds of ms late.
+    assert!(report.latency.max > 200_000.0, "{report:?}");
+    assert!(report.unsent > 0, "{report:?}");
+}
+
+#[test]
+fn too_many_calls_are_refused_and_counted() {
+    let engine = Running::bench(&["engine", "--slots", "2", "--delay", "1ms"]);
+    let report = run(&plan(engine.1, Kind::Unary)).unwrap();
+    let refused = report.failures["grpc_8"];
+    assert_eq!(report.calls + refused, 200, "{report:?}");
+    let seen = stats(engine.1);
+    assert_eq!((seen.exceeded, seen.max_concurrent_seen), (refused, 2));
+    assert_eq!("1ms".parse(), Ok(Delay::Fixed(Duration::from_millis(1))));
+}
+
+#[test]
+fn memory_of_what_is_idle() {
+    let engine = Running::bench(&["engine"]);
+    let splice = Running::bench(&["splice", "--engine", &engine.1.to_string()]);
+    let watch = Some(splice.0.id());
+    let idle = Plan { extent: Extent::Idle, watch, messages: 0, ..plan(splice.1, Kind::Bidi) };
+    let watched = well(&idle).watched.unwrap();
+    assert!(watched.resident_before > 0 && watched.resident_after >= watched.resident_before);
+    // The connection that came before, and three of five streams each: they were all open at once.
+    assert_eq!(stats(engine.1).max_concurrent_seen, 4 * 5);
+}
+
+#[test]
+fn nobody_there_is_an_error() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = format!("{:#}", run(&plan(free, Kind::Unary)).unwrap_err());
+    assert!(error.contains(&free.to_string()), "{error}");
+}
+
+/// With the proxy of the same build, if there is one.
+#[test]
+fn through_pigeon() {
+    let folder = PathBuf::from(BENCH).parent().unwrap().to_owned();
+    let program = folder.join("pigeon-proxy");
+    if !program.is_file() {
+        eprintln!("SKIPPED: there is no {}; cargo build -p pigeon-proxy", program.display());
+        return;
+    }
+    let engine = Running::bench(&["engine"]);
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let text = include_str!("../peers/pigeon.yaml");
+    let text = text.replace("@LISTEN@", &listen.to_string());
+    std::fs::write(file.path(), text.replace("@ENGINE@", &engine.1.to_string())).unwrap();
+    let mut command = Command::new(program);
+    command.args(["--workers", "1", "--access-log", "off", "--status-listen", "127.0.0.1:0"]);
+    command.arg("--config").arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let proxy = Running(command.spawn().unwrap(), listen);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while run(&Plan { extent: Extent::Calls(1), ..Plan::new(proxy.1, Kind::Unary) })
+        .map_or(true, |report| report.calls == 0)
+    {
+        assert!(Instant::now() < deadline, "the proxy does not answer");
+        std::thread::yield_now();
+    }
+    for kind in KINDS {
+        // Not without a body: an empty message is one, but plain HTTP is answered by the fixed one.
+        well(&plan(proxy.1, kind));
+    }
+}

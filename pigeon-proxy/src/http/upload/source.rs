@@ -1,0 +1,186 @@
+//! Where the body of a request comes from: first what was kept of it, then the caller.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use hyper::body::{Body as _, Frame, SizeHint};
+
+use crate::grpc::MessageScanner;
+use crate::http::caller::CallerBody;
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The caller broke it off.
+    BrokenOff,
+    /// It has a message longer than this.
+    TooLong {
+        /// The limit, in bytes.
+        limit: u32,
+    },
+}
+
+/// A body that may be asked for from its beginning again, as long as it is short and no answer is there.
+pub(super) struct Source {
+    /// None = it has been read to its end.
+    body: Option<CallerBody>,
+    /// What was read. Copied: parts of a caller's read buffer would hold all of it in memory.
+    kept: BytesMut,
+    kept_trailers: Option<HeaderMap>,
+    /// How much of it the current attempt has sent, and whether its trailers.
+    sent: usize,
+    sent_trailers: bool,
+    /// Whether everything that was read is in `kept`, and is to be.
+    keeping: bool,
+    buffer: usize,
+    round: u32,
+    scanner: MessageScanner,
+    max_message: Option<u32>,
+    fault: Option<Fault>,
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, ()>>>;
+
+impl Source {
+    pub(super) fn new(body: CallerBody, buffer: usize, max_message: Option<u32>) -> Self {
+        Self {
+            body: Some(body),
+            kept: BytesMut::new(),
+            kept_trailers: None,
+            sent: 0,
+            sent_trailers: false,
+            keeping: true,
+            buffer,
+            round: 0,
+            scanner: MessageScanner::default(),
+            max_message,
+            fault: None,
+        }
+    }
+
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    pub(super) fn repeatable(&self) -> bool {
+        self.keeping && self.fault.is_none()
+    }
+
+    /// Back to the beginning; the number of the attempt that now gets the body.
+    pub(super) fn rewind(&mut self) -> u32 {
+        self.sent = 0;
+        self.sent_trailers = false;
+        self.round += 1;
+        self.round
+    }
+
+    /// Nothing is asked for again.
+    pub(super) fn settle(&mut self) {
+        self.keeping = false;
+        self.forget();
+    }
+
+    /// Lets go of what was kept, once it has been sent.
+    fn forget(&mut self) {
+        if !self.keeping && self.sent == self.kept.len() {
+            self.kept = BytesMut::new();
+            self.sent = 0;
+        }
+    }
+
+    /// The next part for attempt `round`; `count` is told how many bytes came from the caller.
+    pub(super) fn poll(
+        &mut self,
+        round: u32,
+        cx: &mut Context<'_>,
+        count: impl Fn(usize),
+    ) -> Polled {
+        if round != self.round || self.fault.is_some() {
+            return Poll::Ready(Some(Err(())));
+        }
+        if let Some(again) = self.kept_part() {
+            return Poll::Ready(Some(Ok(again)));
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                count(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(self.check(&frame).map(|()| {
+                    self.keep(&frame);
+                    frame
+                })))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.fault = Some(Fault::BrokenOff);
+                Poll::Ready(Some(Err(())))
+            }
+            Poll::Ready(None) => {
+                self.body = None;
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is left of what an attempt before had sent.
+    fn kept_part(&mut self) -> Option<Frame<Bytes>> {
+        if self.sent < self.kept.len() {
+            let rest = Bytes::copy_from_slice(&self.kept[self.sent..]);
+            self.sent = self.kept.len();
+            self.forget();
+            return Some(Frame::data(rest));
+        }
+        let trailers = self.kept_trailers.clone().filter(|_| !self.sent_trailers)?;
+        self.sent_trailers = true;
+        Some(Frame::trailers(trailers))
+    }
+
+    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), ()> {
+        if let (Some(limit), Some(data)) = (self.max_message, frame.data_ref())
+            && self.scanner.feed(data, Some(limit)).is_err()
+        {
+            self.fault = Some(Fault::TooLong { limit });
+            return Err(());
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        if !self.keeping {
+            return;
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.kept_trailers = Some(trailers.clone());
+            self.sent_trailers = true;
+        }
+        let Some(data) = frame.data_ref() else { return };
+        if self.kept.len() + data.len() <= self.buffer {
+            self.kept.extend_from_slice(data);
+            self.sent = self.kept.len();
+        } else {
+            self.settle();
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let kept = self.sent < self.kept.len();
+        let trailers = self.kept_trailers.is_some() && !self.sent_trailers;
+        !kept && !trailers && self.body.as_ref().is_none_or(CallerBody::is_end_stream)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let kept = (self.kept.len() - self.sent) as u64;
+        let rest = self.body.as_ref().map_or(SizeHint::with_exact(0), CallerBody::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(kept));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(kept));
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests;

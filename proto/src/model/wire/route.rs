@@ -1,0 +1,119 @@
+//! The wire form of routes.
+
+use super::super::error::Errors;
+use super::super::retry::check_retry;
+use super::super::{Match, Millis, Retry, Route, Split, matching, route};
+use super::{at, checked, some_time, time_or_zero};
+use crate::v1;
+
+impl From<&Route> for v1::Route {
+    fn from(r: &Route) -> Self {
+        let m = &r.matches;
+        let target = match (&m.grpc, &m.path) {
+            (Some(g), _) => Some(v1::r#match::Target::Grpc(g.to_string())),
+            (None, Some(p)) => Some(v1::r#match::Target::Path(p.to_string())),
+            (None, None) => None,
+        };
+        let matches = v1::Match {
+            listener: m.listener.as_ref().map(ToString::to_string).unwrap_or_default(),
+            host: m.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+            target,
+            methods: m.methods.iter().map(ToString::to_string).collect(),
+        };
+        Self {
+            r#match: Some(matches),
+            engine: r.engine.to_string(),
+            priority: r.priority,
+            timeout_ms: time_or_zero(r.timeout),
+            split: r.split.iter().map(Into::into).collect(),
+            retry: Some((&r.retry).into()),
+        }
+    }
+}
+
+impl From<&Split> for v1::Split {
+    fn from(s: &Split) -> Self {
+        Self { engine: s.engine.to_string(), percent: s.percent }
+    }
+}
+
+impl From<&Retry> for v1::Retry {
+    fn from(r: &Retry) -> Self {
+        Self {
+            attempts: r.attempts,
+            on: r.on.iter().map(ToString::to_string).collect(),
+            backoff_ms: r.backoff.as_ms(),
+            max_backoff_ms: r.max_backoff.as_ms(),
+            buffer: r.buffer,
+            budget: r.budget,
+        }
+    }
+}
+
+impl TryFrom<v1::Route> for Route {
+    type Error = Errors;
+
+    fn try_from(w: v1::Route) -> Result<Self, Errors> {
+        let mut errors = Errors::default();
+        let matches = errors.keep(wire_match(w.r#match.unwrap_or_default()));
+        let engine = at(&mut errors, "/engine", w.engine.parse());
+        let split: Vec<_> = w
+            .split
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, s)| errors.keep(wire_split(s, &format!("/split/{i}"))))
+            .collect();
+        let retry = errors.keep(w.retry.map_or(Ok(Retry::default()), wire_retry));
+        let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
+        match (matches, engine, retry) {
+            (Some(matches), Some(engine), Some(retry)) if errors.0.is_empty() => {
+                let value = Self { matches, engine, split, priority, timeout, retry };
+                checked(value, "", route::check)
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+fn wire_split(w: v1::Split, prefix: &str) -> Result<Split, Errors> {
+    let mut errors = Errors::default();
+    let engine = at(&mut errors, &format!("{prefix}/engine"), w.engine.parse());
+    let Some(engine) = engine else { return Err(errors) };
+    checked(Split { engine, percent: w.percent }, prefix, route::check_split)
+}
+
+fn wire_retry(w: v1::Retry) -> Result<Retry, Errors> {
+    let mut errors = Errors::default();
+    let on = w.on.iter().enumerate();
+    let on =
+        on.filter_map(|(i, s)| at(&mut errors, &format!("/retry/on/{i}"), s.parse())).collect();
+    errors.into_result()?;
+    let value = Retry {
+        attempts: w.attempts,
+        on,
+        backoff: Millis::new(w.backoff_ms),
+        max_backoff: Millis::new(w.max_backoff_ms),
+        buffer: w.buffer,
+        budget: w.budget,
+    };
+    checked(value, "/retry", check_retry)
+}
+
+fn wire_match(w: v1::Match) -> Result<Match, Errors> {
+    let mut errors = Errors::default();
+    let e = &mut errors;
+    let some = |s: String| (!s.is_empty()).then_some(s);
+    let mut value = Match {
+        listener: some(w.listener).and_then(|s| at(e, "/match/listener", s.parse())),
+        host: some(w.host).and_then(|s| at(e, "/match/host", s.parse())),
+        ..Match::default()
+    };
+    match w.target {
+        Some(v1::r#match::Target::Grpc(s)) => value.grpc = at(e, "/match/grpc", s.parse()),
+        Some(v1::r#match::Target::Path(s)) => value.path = at(e, "/match/path", s.parse()),
+        None => {}
+    }
+    value.methods = w.methods.iter().filter_map(|m| at(e, "/match/methods", m.parse())).collect();
+    errors.into_result()?;
+    checked(value, "/match", matching::check)
+}
