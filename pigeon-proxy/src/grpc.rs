@@ -1,5 +1,7 @@
 //! What a transport knows of gRPC's messages: where they begin and how long they are
-//! (gRPC over HTTP/2, "Length-Prefixed-Message").
+//! (gRPC over HTTP/2, "Length-Prefixed-Message"), and how long a call may take.
+
+pub(crate) mod timeout;
 
 /// A flag and four bytes of length come before each message.
 const PREFIX: u8 = 5;

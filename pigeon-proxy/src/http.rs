@@ -16,7 +16,6 @@ mod head;
 mod leg;
 mod preface;
 mod relay;
-mod timeout;
 mod upload;
 mod upstream;
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use pigeon_proto::model::GRPC_NAMES;
 use pigeon_proto::model::Name;
 
 pub use self::log::{AccessLog, LogFormat};
@@ -17,27 +18,6 @@ use crate::reject::code::UNAVAILABLE;
 use crate::reject::{Reason, Rejection};
 use crate::retry::Failed;
 use crate::table::{RouteEntry, Target};
-
-/// The names of gRPC's status codes, by number.
-pub const GRPC_NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// What is known of a call when it begins; copied only if there is an access log.
 #[derive(Clone, Copy, Debug)]

@@ -32,7 +32,6 @@ mod slab;
 mod state;
 mod sweep;
 mod tend;
-mod timeout;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -12,13 +12,14 @@ use super::admission::Admitting;
 use super::blame::blame_first;
 use super::call::Call;
 use super::caller::CallerBody;
+use super::forward;
 use super::head::GRPC_TIMEOUT;
 use super::leg::Leg;
 use super::upload::{RequestBody, Upload};
 use super::upstream::{Attempt, Link, unreachable};
-use super::{forward, timeout};
 use crate::admit::Permit;
 use crate::engine::Engine;
+use crate::grpc::timeout;
 use crate::reject::{GRPC_STATUS, Rejection};
 use crate::retry::{Failed, Tries};
 use crate::table::{RouteEntry, hash_of};
@@ -195,7 +196,10 @@ impl Call<'_> {
         }
         if let Some(deadline) = self.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
-            parts.headers.insert(GRPC_TIMEOUT, timeout::format(left));
+            // Digits and a letter are always a value.
+            if let Ok(left) = HeaderValue::from_bytes(timeout::format(left).as_bytes()) {
+                parts.headers.insert(GRPC_TIMEOUT, left);
+            }
         }
         if tries.previous() > 0 {
             // The caller may have tried before us.

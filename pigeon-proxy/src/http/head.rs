@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Version, request};
 
-use super::timeout;
+use crate::grpc::timeout;
 use crate::reject::Rejection;
 use crate::table::host_of;
 
@@ -61,7 +61,7 @@ impl Head {
             return bad("there is more than one Host header");
         }
         if let Some(value) = parts.headers.get(GRPC_TIMEOUT).filter(|_| self.grpc) {
-            self.timeout = timeout::parse(value);
+            self.timeout = timeout::parse(value.as_bytes());
             if self.timeout.is_none() {
                 return bad("grpc-timeout is malformed");
             }

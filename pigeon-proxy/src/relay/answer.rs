@@ -7,7 +7,7 @@ use super::edits;
 use super::list::{Content, List, Response, Wanted};
 use super::read::Block;
 use super::state::State;
-use super::timeout;
+use crate::grpc::timeout;
 use crate::h2::fields::{Fields, Indexing};
 use crate::h2::{Error, Key};
 

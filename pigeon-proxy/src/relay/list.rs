@@ -4,6 +4,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::call::Route;
+use crate::grpc::timeout;
 use crate::h2::fields::Fields;
 use crate::h2::head;
 
@@ -112,7 +113,7 @@ fn request(fields: &Fields) -> Result<Request, head::Malformed> {
     let content_length = head::content_length(fields)?;
     let grpc = fields.get(b"content-type").is_some_and(is_grpc);
     let timeout = fields.get(b"grpc-timeout").filter(|_| grpc);
-    let timeout = timeout.map(super::timeout::parse);
+    let timeout = timeout.map(timeout::parse);
     let mut fault = None;
     if fields.get(b":method") == Some(b"CONNECT") {
         fault = Some("CONNECT is not supported");

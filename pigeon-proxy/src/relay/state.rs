@@ -38,7 +38,6 @@ pub(super) struct State {
     pub(super) pools: HashMap<u64, Pool>,
     pub(super) shared: Shared,
     pub(super) timers: DelayQueue<Ref>,
-    pub(super) timekeeper: Option<Waker>,
     /// Connections with output.
     pub(super) dirty: Vec<u32>,
     pub(super) flusher: Option<Waker>,
@@ -62,7 +61,6 @@ impl State {
             pools: HashMap::new(),
             shared: Shared::default(),
             timers: DelayQueue::new(),
-            timekeeper: None,
             dirty: Vec::new(),
             flusher: None,
             flush_due: false,

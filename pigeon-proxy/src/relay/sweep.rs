@@ -56,9 +56,6 @@ impl State {
                 self.timer_fired(reference.at);
             }
         }
-        if self.timers.is_empty() {
-            self.timekeeper = Some(cx.waker().clone());
-        }
     }
 
     fn sweep(&mut self) {

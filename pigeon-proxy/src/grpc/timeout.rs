@@ -5,7 +5,7 @@ use std::time::Duration;
 const MOST: u128 = 99_999_999;
 
 /// Reads the value; none if it is malformed.
-pub(super) fn parse(value: &[u8]) -> Option<Duration> {
+pub(crate) fn parse(value: &[u8]) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -23,19 +23,19 @@ pub(super) fn parse(value: &[u8]) -> Option<Duration> {
 }
 
 /// A value of the header, without an allocation.
-pub(super) struct Written {
+pub(crate) struct Written {
     bytes: [u8; 9],
     at: usize,
 }
 
 impl Written {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
 }
 
 /// Writes a time in the finest unit that holds it, rounded down and at least 1.
-pub(super) fn format(time: Duration) -> Written {
+pub(crate) fn format(time: Duration) -> Written {
     let (n, unit) = match (time.as_micros(), time.as_millis()) {
         (us, _) if us <= MOST => (us.max(1), b'u'),
         (_, ms) if ms <= MOST => (ms, b'm'),
