@@ -1,7 +1,7 @@
 //! h2spec, the conformance tests of HTTP/2, case by case against a running proxy with an engine behind.
 //!
 //! docs/h2spec.md lists every case and its result; `UPDATE=1` writes it again. Every case must pass
-//! over both transports, but for [`EXCEPTIONS`].
+//! over both transports.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,6 @@ use std::process::{Command, Stdio};
 use pigeon_e2e::{Cluster, Transport, programs, tools};
 
 const NAME: &str = "h2spec";
-
-/// Cases that do not pass: section, case, and why that is right. One that passes must go from here.
-const EXCEPTIONS: [(&str, &str, &str); 1] = [(
-    "http2/3.5",
-    "Sends invalid connection preface",
-    "The port speaks HTTP/1.1, too. There these bytes are a malformed request, so the answer is \
-     `HTTP/1.1 400`, and then the connection is closed; h2spec wants it closed without a word.",
-)];
 
 /// One case of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +97,7 @@ fn page(plain: &[Case], strict: &[Case], results: &[(Transport, Vec<Case>)]) -> 
             let found = cases.iter().find(|other| other.is(case));
             match found.map(|case| &case.fault) {
                 Some(None) => "pass",
-                Some(Some(_)) => "see below",
+                Some(Some(_)) => "fail",
                 None => "not run",
             }
         });
@@ -113,31 +105,16 @@ fn page(plain: &[Case], strict: &[Case], results: &[(Transport, Vec<Case>)]) -> 
         let title = case.title.replace('|', "\\|");
         let _ = writeln!(page, "| {} | {title} | {} |", case.section, results.join(" | "));
     }
-    if !EXCEPTIONS.is_empty() {
-        let _ = writeln!(page, "\n## Cases that do not pass");
-    }
-    for (section, title, why) in EXCEPTIONS {
-        let _ = writeln!(page, "- {section}, {title}: {why}");
-    }
     page
 }
 
-/// Fails with every case that must pass and does not, and every exception that is none.
+/// Fails with every case that does not pass.
 fn check(what: &str, cases: &[Case]) {
-    let excepted =
-        |case: &Case| EXCEPTIONS.iter().any(|(s, t, _)| *s == case.section && *t == case.title);
-    let mut faults = Vec::new();
-    for case in cases {
-        match (&case.fault, excepted(case)) {
-            (Some(fault), false) => {
-                faults.push(format!("{} {}: {fault}", case.section, case.title));
-            }
-            (None, true) => {
-                faults.push(format!("{} {} passes: it is no exception", case.section, case.title));
-            }
-            _ => {}
-        }
-    }
+    let faults = cases.iter().filter_map(|case| {
+        let fault = case.fault.as_ref()?;
+        Some(format!("{} {}: {fault}", case.section, case.title))
+    });
+    let faults: Vec<String> = faults.collect();
     assert!(faults.is_empty(), "{what}:\n  {}", faults.join("\n  "));
 }
 

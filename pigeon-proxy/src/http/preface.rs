@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// So much is read of the first bytes to see whether a short first line is one of HTTP/1.x.
+const FIRST: usize = 256;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +28,10 @@ pub(super) struct Rewound {
 /// Reads until it is clear what the client speaks.
 ///
 /// # Errors
-/// The client closed the connection, or it broke, before.
+/// The client closed the connection, or it broke, before; or what it speaks is neither: then nothing that we
+/// could answer would be understood.
 pub(super) async fn detect(mut socket: TcpStream) -> io::Result<(Version, Rewound)> {
-    let mut first = [0; PREFACE.len()];
+    let mut first = [0; FIRST];
     let mut filled = 0;
     let version = loop {
         let read = socket.read(&mut first[filled..]).await?;
@@ -36,14 +39,26 @@ pub(super) async fn detect(mut socket: TcpStream) -> io::Result<(Version, Rewoun
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         filled += read;
-        if first[..filled] != PREFACE[..filled] {
+        let compared = filled.min(PREFACE.len());
+        if first[..compared] != PREFACE[..compared] {
+            if is_neither(&first[..filled]) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             break Version::Http1;
         }
-        if filled == PREFACE.len() {
+        if compared == PREFACE.len() {
             break Version::Http2;
         }
     };
     Ok((version, Rewound { first: Bytes::copy_from_slice(&first[..filled]), socket }))
+}
+
+/// A whole first line without a version of HTTP/1.x (RFC 9112 section 3). Of what is not whole yet, or is empty
+/// (section 2.2), the parser of HTTP/1.1 decides.
+fn is_neither(first: &[u8]) -> bool {
+    let end = first.iter().position(|&byte| byte == b'\n');
+    let line = end.map_or(&b""[..], |end| first[..end].trim_ascii());
+    !line.is_empty() && !line.windows(8).any(|part| part == b" HTTP/1.")
 }
 
 impl Rewound {
@@ -96,5 +111,23 @@ impl AsyncWrite for Rewound {
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_neither;
+
+    #[test]
+    fn what_is_not_http_is_told_by_its_first_line() {
+        for line in ["INVALID CONNECTION PREFACE\r\n\r\n", "GET /\r\n", "PRI * HTTP/2.0\r\n\r\nXX"]
+        {
+            assert!(is_neither(line.as_bytes()), "{line}");
+        }
+        for line in
+            ["GET / HTTP/1.1\r\n", "GET foo HTTP/1.0\n", "G", "GET /a-long-path", "\r\nGET /"]
+        {
+            assert!(!is_neither(line.as_bytes()), "{line}");
+        }
     }
 }

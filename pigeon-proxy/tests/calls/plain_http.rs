@@ -12,7 +12,8 @@ on_both_paths! {
     a_body_streams_both_ways_while_it_is_sent,
     head_has_a_length_and_no_body,
     the_gateways_own_answers,
-    limits_of_the_listener,
+    a_head_too_long_or_too_slow_is_refused,
+    connections_over_the_limit_of_the_listener_are_closed,
 }
 
 fn get(rig: &Rig, path: &str) -> http::Request<Bytes> {
@@ -152,10 +153,16 @@ async fn the_gateways_own_answers(path: Path) {
     );
 }
 
-async fn limits_of_the_listener(path: Path) {
-    let demo = demo().await;
-    let listener = "\n---\nkind: listener\nname: default\nspec: {address: '127.0.0.1:1', max_header_bytes: 8192, header_timeout: 200ms, max_connections: 2}\n";
-    let rig = Rig::start(path, &(engine(&[demo.address], "") + ROUTES + listener)).await;
+/// A gateway whose listener has these limits.
+async fn limited(path: Path, limits: &str) -> Rig {
+    let listener = format!(
+        "\n---\nkind: listener\nname: default\nspec: {{address: '127.0.0.1:1', {limits}}}\n"
+    );
+    Rig::start(path, &(engine(&[demo().await.address], "") + ROUTES + &listener)).await
+}
+
+async fn a_head_too_long_or_too_slow_is_refused(path: Path) {
+    let rig = limited(path, "max_header_bytes: 8192, header_timeout: 200ms").await;
     let long = "x".repeat(9_000);
     let answer = rig.raw(&format!("GET /hello HTTP/1.1\r\nhost: x\r\nlong: {long}\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -163,6 +170,10 @@ async fn limits_of_the_listener(path: Path) {
     assert_eq!(rig.raw("").await, "");
     assert_eq!(rig.raw("PRI * HTTP/2.0\r\n").await, "");
     rig.raw("GET /hello HTTP/1.1\r\nhos").await;
+}
+
+async fn connections_over_the_limit_of_the_listener_are_closed(path: Path) {
+    let rig = limited(path, "max_connections: 2").await;
     let _one = TcpStream::connect(rig.address).await.unwrap();
     let _two = TcpStream::connect(rig.address).await.unwrap();
     let metrics = || rig.metrics.render();
