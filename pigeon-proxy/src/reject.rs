@@ -6,7 +6,7 @@ mod reason;
 mod wire;
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::reason::Reason;
 pub use self::wire::{
@@ -93,7 +93,26 @@ pub mod code {
     pub const UNAVAILABLE: u8 = 14;
 }
 
+/// RFC 9113 section 7.
+const CANCEL: u32 = 8;
+/// What is lost of a deadline when it is rounded down for `grpc-timeout`.
+const ROUNDING: Duration = Duration::from_millis(1);
+
 impl Rejection {
+    /// What an engine means that broke a call off: one whose own clock says that the deadline is over cancels
+    /// the call, and may be the first to know. gRPC's own clients read it the same way.
+    #[must_use]
+    pub fn or_deadline(self, deadline: Option<Instant>, now: Instant) -> Self {
+        match self {
+            Self::EngineReset { code: Some(CANCEL) }
+                if deadline.is_some_and(|deadline| deadline <= now + ROUNDING) =>
+            {
+                Self::Deadline
+            }
+            other => other,
+        }
+    }
+
     /// Its word on the closed list.
     pub fn reason(&self) -> Reason {
         match self {
@@ -165,7 +184,7 @@ fn of_reset(http2_code: u32) -> u8 {
         // FRAME_SIZE_ERROR, COMPRESSION_ERROR, CONNECT_ERROR
         0..=4 | 6 | 9 | 10 => code::INTERNAL,
         7 => code::UNAVAILABLE,
-        8 => code::CANCELLED,
+        CANCEL => code::CANCELLED,
         11 => code::RESOURCE_EXHAUSTED,
         12 => code::PERMISSION_DENIED,
         // STREAM_CLOSED has no mapping, as the stream is gone already.

@@ -185,7 +185,8 @@ impl Call<'_> {
         // A connection that was idle, and that the engine closed just then: what may be sent twice is sent
         // again as if nothing had been (RFC 9110, section 9.2.2).
         let stale = reused && blame.failed == Some(Failed::Reset) && self.method.is_idempotent();
-        (if stale { Some(Failed::Unseen) } else { blame.failed }, blame.rejection)
+        let failed = if stale { Some(Failed::Unseen) } else { blame.failed };
+        (failed, blame.rejection.or_deadline(self.deadline, Instant::now()))
     }
 
     /// The request's head for the next attempt: how often it was tried, and what is left of the time.

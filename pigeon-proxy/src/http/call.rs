@@ -124,12 +124,12 @@ impl Call<'_> {
         let ended = body.is_end_stream();
         let Call { record, open, deadline, head, max_message, .. } = self;
         let messages = Messages::new(max_message);
-        let live = Live { body, leg, record, grpc: head.grpc, messages, _open: open };
+        let live = Live { body, leg, record, grpc: head.grpc, messages, deadline, _open: open };
         let body = if ended {
             live.complete();
             CallBody::empty()
         } else {
-            CallBody::relayed(live, deadline)
+            CallBody::relayed(live)
         };
         Response::from_parts(parts, body)
     }

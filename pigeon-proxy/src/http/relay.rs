@@ -7,7 +7,6 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -57,7 +56,8 @@ impl CallBody {
     }
 
     /// The body of a call that goes on until its engine ends it, its caller goes away, or its deadline.
-    pub(super) fn relayed(live: Live, deadline: Option<Instant>) -> Self {
+    pub(super) fn relayed(live: Live) -> Self {
+        let deadline = live.deadline;
         let hold = live.leg.hold().map(Hold::pool).cloned();
         let shared = Arc::new(Shared::new(live));
         let _enlisted = hold.map(|pool| Enlisted::new(pool, &shared));

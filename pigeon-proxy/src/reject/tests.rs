@@ -32,6 +32,23 @@ fn grpc_name(code: u8) -> &'static str {
 }
 
 #[test]
+fn an_engine_that_cancels_at_the_deadline_has_met_it() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(1);
+    let reset = |code| Rejection::EngineReset { code };
+    for (rejection, deadline, wanted) in [
+        (reset(Some(8)), Some(now), Rejection::Deadline),
+        (reset(Some(8)), Some(later), reset(Some(8))),
+        (reset(Some(8)), None, reset(Some(8))),
+        (reset(Some(2)), Some(now), reset(Some(2))),
+        (reset(None), Some(now), reset(None)),
+        (Rejection::NoRoute, Some(now), Rejection::NoRoute),
+    ] {
+        assert_eq!(rejection.or_deadline(deadline, now), wanted);
+    }
+}
+
+#[test]
 fn docs_answers_md_is_this_list() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/answers.md");
     let document = std::fs::read_to_string(path).expect(path);

@@ -109,12 +109,14 @@ impl State {
             self.settle(at);
             return;
         }
+        let deadline = call.deadline;
         let failed = if unseen { Failed::Unseen } else { Failed::Reset };
         if !self.try_again(at, failed) {
             // The engine has ended the call, so its slot is free at once.
             let permit = self.calls.get_mut(at).and_then(|call| call.permit.take());
             drop(permit);
-            self.reject(at, &Rejection::EngineReset { code });
+            let rejection = Rejection::EngineReset { code }.or_deadline(deadline, self.now);
+            self.reject(at, &rejection);
         }
     }
 

@@ -8,6 +8,7 @@ use tonic::metadata::MetadataValue;
 use tonic_types::StatusExt as _;
 
 use super::support::*;
+use super::told::{Say, told};
 
 on_both_paths! {
     unary_with_metadata_both_ways,
@@ -18,6 +19,7 @@ on_both_paths! {
     large_messages_pass,
     unknown_services_and_methods,
     the_callers_deadline_is_kept_and_passed_on_reduced,
+    an_engine_that_cancels_at_the_deadline_has_met_it,
     a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers,
     a_deadline_cancels_the_engines_call_while_the_client_still_sends,
     the_routes_timeout_counts_when_it_is_shorter,
@@ -165,6 +167,22 @@ async fn the_callers_deadline_is_kept_and_passed_on_reduced(path: Path) {
     demo.until(|s| s.cancelled == 1).await;
     rig.until_free().await;
     assert_eq!((rig.usage().calls, rig.usage().failures), (2, 1));
+}
+
+/// The engine's clock and ours race; the caller is told the same whoever wins.
+async fn an_engine_that_cancels_at_the_deadline_has_met_it(path: Path) {
+    let engine = told(|n| Say::GiveUp { after_head: n % 2 == 1 }).await;
+    let rig = Rig::start(path, &(strict(&[engine.address], 1, "") + ROUTES)).await;
+    for n in 0..6 {
+        let timeout = format!("{}m", 20 + n);
+        let answer = rig.h2(grpc_request(&rig, PING, &[("grpc-timeout", &timeout)])).await;
+        let told = answer.trailers.unwrap_or(answer.head.headers);
+        assert_eq!(
+            (&told["grpc-status"], &told["pigeon-reason"]),
+            (&"4".parse().unwrap(), &"deadline".parse().unwrap())
+        );
+        rig.until_free().await;
+    }
 }
 
 async fn a_deadline_in_the_middle_of_a_stream_ends_it_with_trailers(path: Path) {

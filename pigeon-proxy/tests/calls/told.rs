@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -24,6 +25,8 @@ pub enum Say {
     Hang,
     /// Nothing at all until the call is reset.
     Silence,
+    /// CANCEL when `grpc-timeout` is over, after a head if so wanted: as grpc-go does.
+    GiveUp { after_head: bool },
 }
 
 /// A call as the engine saw it.
@@ -136,17 +139,23 @@ impl Told {
             let _ = body.flow_control().release_capacity(data.len());
             read.extend_from_slice(&data);
         }
+        let timeout = head.headers.get("grpc-timeout").and_then(|v| v.to_str().ok());
+        let timeout = timeout.and_then(|t| t.strip_suffix('u')?.parse().ok()).unwrap_or(0);
         let number = {
             let mut seen = self.inner.seen.lock().unwrap();
             seen.push(Seen { headers: head.headers, body: read.into(), connection });
             seen.len() - 1
         };
         // The other end may be gone at any time.
-        let _ = say(&mut respond, (self.inner.say)(number)).await;
+        let _ = say(&mut respond, (self.inner.say)(number), Duration::from_micros(timeout)).await;
     }
 }
 
-async fn say(respond: &mut SendResponse<Bytes>, what: Say) -> Result<(), h2::Error> {
+async fn say(
+    respond: &mut SendResponse<Bytes>,
+    what: Say,
+    timeout: Duration,
+) -> Result<(), h2::Error> {
     let head = |status: u16| {
         let response = Response::builder().status(status);
         response.header("content-type", "application/grpc").body(()).unwrap()
@@ -179,6 +188,17 @@ async fn say(respond: &mut SendResponse<Bytes>, what: Say) -> Result<(), h2::Err
         }
         Say::Silence => {
             std::future::poll_fn(|cx| respond.poll_reset(cx)).await?;
+        }
+        Say::GiveUp { after_head } => {
+            let mut stream = match after_head {
+                true => Some(respond.send_response(head(200), false)?),
+                false => None,
+            };
+            tokio::time::sleep(timeout).await;
+            match &mut stream {
+                Some(stream) => stream.send_reset(h2::Reason::CANCEL),
+                None => respond.send_reset(h2::Reason::CANCEL),
+            }
         }
     }
     Ok(())

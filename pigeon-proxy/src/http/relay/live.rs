@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -27,6 +28,7 @@ pub(in crate::http) struct Live {
     pub(in crate::http) record: Record,
     pub(in crate::http) grpc: bool,
     pub(in crate::http) messages: Messages,
+    pub(in crate::http) deadline: Option<Instant>,
     pub(in crate::http) _open: OpenCall,
 }
 
@@ -95,7 +97,10 @@ impl Shared {
                 tracing::debug!(%error, "the engine broke an answer off");
                 match live.leg.fault() {
                     Some(rejection) => end(&mut stage, |live| live.broken(&rejection)),
-                    None => end(&mut stage, |live| live.failed(&blame(&error))),
+                    None => {
+                        let rejection = blame(&error).or_deadline(live.deadline, Instant::now());
+                        end(&mut stage, |live| live.failed(&rejection));
+                    }
                 }
                 told(std::mem::replace(&mut *stage, Stage::Ended))
             }
