@@ -14,6 +14,7 @@ pub mod h2;
 pub mod health;
 pub mod http;
 pub mod listen;
+mod memory;
 pub mod metrics;
 pub mod record;
 pub mod reject;

@@ -38,6 +38,7 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 
+pub(crate) use self::serve::Relayed;
 use self::state::State;
 use crate::gateway::Gateway;
 

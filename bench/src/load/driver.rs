@@ -15,6 +15,8 @@ use crate::wire::socket::{Got, READ};
 
 /// How long calls under way may take to end after the time is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// So long nothing happens before memory is read: a process may give back what it needed a moment ago.
+const IDLE: Duration = Duration::from_secs(3);
 /// How long opening everything of an idle run may take.
 const OPENING: Duration = Duration::from_secs(60);
 /// Connections that may be lost, per connection, before a run is given up.
@@ -137,31 +139,17 @@ impl Driver<'_> {
             if self.shared.plan.kind == Kind::Bidi { self.shared.plan.streams } else { 0 };
         let ready = |d: &Self| d.connections.iter().all(|c| c.is_ready(streams));
         self.turns(Instant::now() + OPENING, ready)?;
-        self.settle();
+        std::thread::sleep(IDLE);
         let mark = Mark::now(self.shared.plan);
         self.connect(self.shared.plan.connections)?;
         self.turns(Instant::now() + OPENING, ready)?;
         if !ready(self) {
             bail!("not everything could be opened within {OPENING:?}");
         }
-        self.settle();
+        std::thread::sleep(IDLE);
         let mut report = self.report(&mark);
         report.failures = self.shared.tally.failures.clone();
         Ok(report)
-    }
-
-    /// Waits until the watched process takes no more memory, at most two seconds.
-    fn settle(&self) {
-        let resident = || self.shared.plan.watch.map(process::resident);
-        let mut before = resident();
-        for _ in 0..10 {
-            std::thread::sleep(Duration::from_millis(200));
-            let now = resident();
-            if now == before {
-                return;
-            }
-            before = now;
-        }
     }
 
     fn connect(&mut self, count: usize) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
 use super::{Client, call};
 use crate::listen::{Phase, at_least};
+use crate::relay::Relayed;
 
 /// A client that does not answer a ping is gone, and its calls with it.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -32,36 +33,64 @@ const PENDING_RESETS: usize = 100;
 /// Header fields of an HTTP/1.1 request; their bytes are limited by the listener.
 const MAX_HEADERS: usize = 256;
 
-/// Serves a connection to its end. `phase` tells when to end.
-pub(crate) async fn serve(
+/// Serves a connection to its end, and drops `counted` then. `phase` tells when to end.
+///
+/// A connection that is relayed holds no more than its reader: everything else is in boxes that go.
+pub(crate) fn serve(
     socket: TcpStream,
-    client: Client,
-    settings: &Listener,
+    client: Arc<Client>,
+    settings: Arc<Listener>,
+    phase: watch::Receiver<Phase>,
+    counted: impl Send,
+) -> impl Future<Output = ()> + Send {
+    let begun = Box::pin(begin(socket, client, settings, phase));
+    async move {
+        match begun.await {
+            Next::End => {}
+            Next::Relayed(relayed) => relayed.run().await,
+            Next::General(connection) => connection.await,
+        }
+        drop(counted);
+    }
+}
+
+/// What is to be done with a connection that has said what it speaks.
+enum Next {
+    /// Nothing.
+    End,
+    /// The relay has it.
+    Relayed(Relayed),
+    /// The general path carries it.
+    General(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+async fn begin(
+    socket: TcpStream,
+    client: Arc<Client>,
+    settings: Arc<Listener>,
     mut phase: watch::Receiver<Phase>,
-) {
+) -> Next {
     let header_timeout = settings.header_timeout.duration();
     let detected = tokio::select! {
         // Nothing has been asked yet, so nothing is lost.
-        () = at_least(&mut phase, Phase::Draining) => return,
+        () = at_least(&mut phase, Phase::Draining) => return Next::End,
         detected = tokio::time::timeout(header_timeout, detect(socket)) => detected,
     };
-    let Ok(Ok((version, socket))) = detected else { return };
+    let Ok(Ok((version, socket))) = detected else { return Next::End };
     if let (Version::Http2, Some(relay)) = (version, client.relay.clone()) {
         // A listener that drains has told its connections so already, and this one is not yet among them.
-        if *phase.borrow() == Phase::Open {
-            let (first, socket) = socket.into_parts();
-            relay.serve(socket, client, settings, &first).await;
+        if *phase.borrow() != Phase::Open {
+            return Next::End;
         }
-        return;
+        let (first, socket) = socket.into_parts();
+        return Next::Relayed(relay.accept(socket, client, &settings, &first));
     }
     let socket = TokioIo::new(socket);
-    let client = Arc::new(client);
     // How a connection ends is the client's affair; its calls have been recorded.
-    match version {
-        // Apart from the rest, so that a connection that says nothing, or is relayed, does not hold their room.
-        Version::Http1 => Box::pin(http1_connection(socket, client, settings, phase)).await,
-        Version::Http2 => Box::pin(http2_connection(socket, client, settings, phase)).await,
-    }
+    Next::General(match version {
+        Version::Http1 => Box::pin(http1_connection(socket, client, settings, phase)),
+        Version::Http2 => Box::pin(http2_connection(socket, client, settings, phase)),
+    })
 }
 
 type Io = TokioIo<Rewound>;
@@ -69,7 +98,7 @@ type Io = TokioIo<Rewound>;
 async fn http1_connection(
     socket: Io,
     client: Arc<Client>,
-    settings: &Listener,
+    settings: Arc<Listener>,
     phase: watch::Receiver<Phase>,
 ) {
     let service = service_fn(move |request| answer(Arc::clone(&client), request));
@@ -86,7 +115,7 @@ async fn http1_connection(
 async fn http2_connection(
     socket: Io,
     client: Arc<Client>,
-    settings: &Listener,
+    settings: Arc<Listener>,
     phase: watch::Receiver<Phase>,
 ) {
     let service = service_fn(move |request| answer(Arc::clone(&client), request));

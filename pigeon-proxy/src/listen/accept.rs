@@ -43,8 +43,8 @@ pub(super) struct Door {
     pub(super) tasks: TaskTracker,
 }
 
-/// A connection that is counted.
-struct Counted(Door);
+/// A connection that is counted. Behind one pointer: thousands of them may do nothing but exist.
+struct Counted(Arc<Door>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -55,7 +55,7 @@ impl Drop for Counted {
 
 impl Door {
     /// Accepts until the listener closes.
-    pub(super) async fn attend(mut self, socket: std::net::TcpListener) {
+    pub(super) async fn attend(self, socket: std::net::TcpListener) {
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(error) => {
@@ -63,40 +63,42 @@ impl Door {
                 return;
             }
         };
+        let door = Arc::new(self);
+        let mut phase = door.phase.clone();
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = at_least(&mut self.phase, Phase::Draining) => break,
+                () = at_least(&mut phase, Phase::Draining) => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((socket, peer)) => {
                     pause = Pause::default();
-                    self.welcome(socket, peer);
+                    door.welcome(socket, peer);
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
-                    self.series.accept_errors.inc();
+                    door.series.accept_errors.inc();
                     let time = pause.longer();
-                    tracing::warn!(listener = %self.name, %error, ?time, "no connections for now");
+                    tracing::warn!(listener = %door.name, %error, ?time, "no connections for now");
                     tokio::time::sleep(time).await;
                 }
             }
         }
-        self.relay.drain(&self.name);
+        door.relay.drain(&door.name);
         // Not one of the tasks that a drain waits for.
         tokio::spawn(async move {
-            at_least(&mut self.phase, Phase::Cut).await;
-            self.relay.cut(&self.name);
+            at_least(&mut phase, Phase::Cut).await;
+            door.relay.cut(&door.name);
         });
     }
 
-    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
+    fn welcome(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         self.series.accepted.inc();
         self.series.open.inc();
         let before = self.count.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(self.clone());
+        let counted = Counted(Arc::clone(self));
         let settings = self.settings.load_full();
         if before >= settings.max_connections {
             self.series.refused.inc();
@@ -115,10 +117,7 @@ impl Door {
             peer: peer.ip().to_canonical(),
         };
         let phase = self.phase.clone();
-        self.tasks.spawn(async move {
-            serve(socket, client, &settings, phase).await;
-            drop(counted);
-        });
+        self.tasks.spawn(serve(socket, Arc::new(client), settings, phase, counted));
     }
 }
 

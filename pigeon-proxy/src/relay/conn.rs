@@ -38,9 +38,8 @@ pub(super) struct Conn {
     pub(super) dirty: bool,
     /// The system takes no more for now.
     pub(super) blocked: bool,
-    /// Not read from until some of its output has gone; its reader waits for `resume`.
-    pub(super) paused: bool,
-    pub(super) resume: Arc<Notify>,
+    /// Not read from until some of its output has gone: what its reader waits for.
+    pub(super) paused: Option<Arc<Notify>>,
     /// Takes its last output, then it is closed.
     pub(super) closing: bool,
     pub(super) heard: Instant,
@@ -128,8 +127,7 @@ impl Conn {
             waiting: VecDeque::new(),
             dirty: false,
             blocked: false,
-            paused: false,
-            resume: Arc::default(),
+            paused: None,
             closing: false,
             heard: now,
             pinged: None,

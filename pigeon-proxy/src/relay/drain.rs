@@ -56,7 +56,9 @@ impl State {
         if let Err(error) = SockRef::from(&*conn.socket).shutdown(std::net::Shutdown::Both) {
             tracing::trace!(%error, "the other end was faster");
         }
-        conn.resume.notify_one();
+        if let Some(reader) = &conn.paused {
+            reader.notify_one();
+        }
         if let Peer::Engine(upstream) = &conn.peer {
             self.lost_upstream(at, upstream.endpoint.id());
         }

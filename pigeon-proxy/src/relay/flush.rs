@@ -11,6 +11,10 @@ use super::Relay;
 use super::slab::Ref;
 use super::state::State;
 
+/// Bytes read after which the output goes at once: a turn in which many connections have much to say would
+/// otherwise hold all of it.
+const FLUSH_AFTER: usize = 256 << 10;
+
 /// Unsent output above which a connection is not read from: whatever it asks for would only add to it.
 pub(super) const TOO_MUCH: usize = 1 << 20;
 
@@ -25,8 +29,18 @@ impl State {
         }
     }
 
+    /// `count` bytes were read, and what came of them is handled.
+    pub(super) fn count_read(&mut self, count: usize) {
+        self.has_read = true;
+        self.unflushed += count;
+        if self.unflushed >= FLUSH_AFTER {
+            self.flush();
+        }
+    }
+
     fn flush(&mut self) {
         self.flush_due = false;
+        self.unflushed = 0;
         // What waited for room goes out in the same turn; a connection that is full ends it.
         while !self.dirty.is_empty() {
             for at in std::mem::take(&mut self.dirty) {
@@ -65,9 +79,10 @@ impl State {
             self.close(at);
             return;
         }
-        if conn.paused && left < TOO_MUCH / 2 {
-            conn.paused = false;
-            conn.resume.notify_one();
+        if left < TOO_MUCH / 2
+            && let Some(reader) = conn.paused.take()
+        {
+            reader.notify_one();
         }
         let waiting = !conn.waiting.is_empty();
         if left == 0 {

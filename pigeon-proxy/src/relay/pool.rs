@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use pigeon_proto::model::{self, Reuse};
 use tokio::net::TcpStream;
 
-use super::Relay;
 use super::call::{Leg, Stage};
 use super::conn::{Conn, Upstream};
 use super::slab::Ref;
 use super::state::State;
+use super::{Relay, Relayed};
 use crate::engine::lifetime::Lifetime;
 use crate::engine::{Endpoint, Engine};
 use crate::http::{DialError, dial, unreachable};
@@ -274,6 +274,6 @@ async fn open(relay: Arc<Relay>, engine: Arc<Engine>, endpoint: Arc<Endpoint>) {
     let dialled = dial(endpoint.address(), limit).await;
     let opened = relay.turn(|state| state.dialled(engine, endpoint, dialled));
     if let Some((at, socket)) = opened {
-        relay.read(at, &socket).await;
+        Relayed::new(relay, at, socket).run().await;
     }
 }

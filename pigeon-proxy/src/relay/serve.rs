@@ -1,5 +1,6 @@
 //! The reading side of a connection: a task that knows when there is something to read, and no more.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
@@ -26,18 +27,24 @@ enum Turn {
     Closed,
 }
 
+/// A connection of the relay: run it, or nobody reads.
+pub(crate) struct Relayed {
+    relay: Arc<Relay>,
+    conn: Ref,
+    socket: Arc<TcpStream>,
+}
+
 impl Relay {
-    /// Serves a client's HTTP/2 connection to its end. `first` = what was read of it already.
-    pub(crate) async fn serve(
+    /// Takes a client's HTTP/2 connection. `first` = what was read of it already.
+    pub(crate) fn accept(
         self: &Arc<Self>,
         socket: TcpStream,
-        client: Client,
+        client: Arc<Client>,
         settings: &Listener,
         first: &[u8],
-    ) {
+    ) -> Relayed {
         let socket = Arc::new(socket);
-        let client = Arc::new(client);
-        let reference = self.turn(|state| {
+        let conn = self.turn(|state| {
             let origin = state.shared.origin(&client);
             let now = state.now;
             let conn = Conn::client(Arc::clone(&socket), client, settings, origin, now);
@@ -46,28 +53,36 @@ impl Relay {
             state.receive(reference.at, first);
             reference
         });
-        self.read(reference, &socket).await;
+        Relayed::new(Arc::clone(self), conn, socket)
+    }
+}
+
+impl Relayed {
+    pub(super) fn new(relay: Arc<Relay>, conn: Ref, socket: Arc<TcpStream>) -> Self {
+        Self { relay, conn, socket }
     }
 
-    /// Reads a connection to its end.
-    pub(super) async fn read(self: &Arc<Self>, conn: Ref, socket: &TcpStream) {
+    /// Reads the connection to its end.
+    pub(crate) async fn run(self) {
+        let Self { relay, conn, socket } = &self;
         loop {
-            if socket.readable().await.is_err() {
+            // `readable()` would hold a place in a list of waiters: three times what the whole rest holds.
+            if poll_fn(|cx| socket.poll_read_ready(cx)).await.is_err() {
                 break;
             }
-            match self.turn(|state| state.read(conn, socket)) {
+            match relay.turn(|state| state.read(*conn, socket)) {
                 Turn::Drained => {
                     // A short read has emptied the socket; asking the system once more would only cost.
                     let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
                     let _ = socket.try_io(Interest::READABLE, empty);
                 }
                 Turn::More => tokio::task::yield_now().await,
-                Turn::Paused(resume) => resume.notified().await,
+                Turn::Paused(reader) => Box::pin(reader.notified()).await,
                 Turn::Closed => return,
             }
         }
-        self.turn(|state| {
-            if state.conns.find(conn).is_some() {
+        relay.turn(|state| {
+            if state.conns.find(*conn).is_some() {
                 state.close(conn.at);
             }
         });
@@ -78,8 +93,8 @@ impl State {
     fn read(&mut self, reference: Ref, socket: &TcpStream) -> Turn {
         let Some(conn) = self.conns.find(reference) else { return Turn::Closed };
         if conn.h2.out().len() > TOO_MUCH {
-            conn.paused = true;
-            return Turn::Paused(Arc::clone(&conn.resume));
+            let reader = conn.paused.insert(Arc::default());
+            return Turn::Paused(Arc::clone(reader));
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let read = socket.try_read(&mut buffer[FRAME..]);
@@ -96,6 +111,7 @@ impl State {
                     conn.h2.take_kept_into(&mut buffer[from..FRAME]);
                 }
                 self.receive(reference.at, &buffer[from..FRAME + n]);
+                self.count_read(n);
                 if n < most { Turn::Drained } else { Turn::More }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Turn::More,

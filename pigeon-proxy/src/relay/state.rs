@@ -22,7 +22,7 @@ const READ: usize = 128 << 10;
 /// The longest beginning of a frame that is kept from one read to the next.
 pub(super) const FRAME: usize = 17 << 10;
 /// Output buffers kept for the next connection that has something to send, and how large at most.
-const SPARE: usize = 64;
+const SPARE: usize = 16;
 const SPARE_SIZE: usize = 64 << 10;
 
 pub(super) struct State {
@@ -42,6 +42,12 @@ pub(super) struct State {
     pub(super) dirty: Vec<u32>,
     pub(super) flusher: Option<Waker>,
     pub(super) flush_due: bool,
+    /// Bytes read since the last flush.
+    pub(super) unflushed: usize,
+    /// Something was read since the last sweep.
+    pub(super) has_read: bool,
+    /// Memory was given back since something was read.
+    pub(super) gave_back: bool,
     pub(super) buffer: Vec<u8>,
     spare: Vec<Vec<u8>>,
     /// The list that is being decoded.
@@ -64,6 +70,9 @@ impl State {
             dirty: Vec::new(),
             flusher: None,
             flush_due: false,
+            unflushed: 0,
+            has_read: false,
+            gave_back: false,
             buffer: vec![0; FRAME + READ],
             spare: Vec::new(),
             fields: Fields::new(),

@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use super::Relay;
 use super::conn::{Conn, Peer};
 use super::state::State;
+use crate::memory;
 
 /// How often connections are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -76,6 +77,19 @@ impl State {
             }
         }
         self.tend_pools();
+        self.give_back();
+    }
+
+    /// Once a worker has read nothing for a while, what it freed goes back to the system.
+    fn give_back(&mut self) {
+        match std::mem::take(&mut self.has_read) {
+            true => self.gave_back = false,
+            false if self.gave_back => {}
+            false => {
+                memory::give_back();
+                self.gave_back = true;
+            }
+        }
     }
 }
 
