@@ -8,7 +8,7 @@ use crate::streams::Streams;
 over_both_transports!(a_drained_endpoint_gets_no_new_calls_and_keeps_those_it_has);
 
 /// The engine that answers each of some calls.
-fn who(channel: &tonic::transport::Channel, calls: usize) -> Vec<String> {
+pub fn who(channel: &tonic::transport::Channel, calls: usize) -> Vec<String> {
     let one = |_| grpc::block_on(grpc::echo(channel.clone()).ping(grpc::ping())).unwrap();
     (0..calls).map(one).map(|answer| answer.into_inner().engine).collect()
 }
