@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use pigeon_proto::model::{self, Address, Name, PoolMode};
 
 use self::balance::Pick;
@@ -97,9 +97,9 @@ impl Engine {
         &self.clock
     }
 
-    /// What the configuration says now.
-    pub fn settings(&self) -> Arc<Settings> {
-        self.settings.load_full()
+    /// What the configuration says now. Not to be held for long: the guards of a thread are few.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
     }
 
     /// Takes new settings over and serves the line by them: more slots wake waiters, fewer let nobody

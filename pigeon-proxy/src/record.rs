@@ -19,7 +19,7 @@ use crate::reject::{Reason, Rejection};
 use crate::retry::Failed;
 use crate::table::{RouteEntry, Target};
 
-/// What is known of a call when it begins; copied only if there is an access log.
+/// What the access log shows of a call that begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'c> {
     /// The listener it came in on.
@@ -34,8 +34,6 @@ pub struct Beginning<'c> {
     pub path: &'c str,
     /// The caller's or the gateway's `x-request-id`.
     pub request_id: &'c str,
-    /// Whether it is a gRPC call.
-    pub grpc: bool,
 }
 
 /// The record of one call. 144 bytes; allocates nothing unless there is an access log.
@@ -96,15 +94,9 @@ fn us(time: Duration) -> u64 {
 
 impl Record {
     /// Begins the record of a call; until a route is known it counts into `unmatched`.
-    pub fn begin(
-        log: AccessLog,
-        unmatched: Arc<CallSeries>,
-        now: Instant,
-        call: &Beginning<'_>,
-    ) -> Self {
-        let logged = log.is_on().then(|| Box::new(Logged { head: LoggedHead::new(call), log }));
+    pub fn begin(unmatched: Arc<CallSeries>, now: Instant, grpc: bool) -> Self {
         Self {
-            logged,
+            logged: None,
             series: unmatched,
             route: None,
             engine: None,
@@ -119,11 +111,17 @@ impl Record {
             http_status: None,
             grpc_status: None,
             reason: None,
-            grpc: call.grpc,
+            grpc,
             complete: false,
             ended: false,
             stay_over: false,
         }
+    }
+
+    /// Has the call written to an access log that is on. Apart from [`Record::begin`], because where there is
+    /// none nobody need find out what it would show.
+    pub fn log(&mut self, log: AccessLog, call: &Beginning<'_>) {
+        self.logged = Some(Box::new(Logged { head: LoggedHead::new(call), log }));
     }
 
     /// When the call began.

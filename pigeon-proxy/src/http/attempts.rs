@@ -74,8 +74,7 @@ impl Call<'_> {
         whole: &mut Option<CallerBody>,
     ) -> Result<(Response<Incoming>, Leg), Rejection> {
         let version = self.version_for(&engine);
-        let settings = engine.settings();
-        let hash = settings.hash_key.as_ref().and_then(|key| {
+        let hash = engine.settings().hash_key.as_ref().and_then(|key| {
             let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
             hash_of(key, header, self.client.peer)
         });

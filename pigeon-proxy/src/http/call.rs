@@ -69,16 +69,20 @@ fn begin(client: &Client, head: &Head, parts: &request::Parts, table: Option<&Ta
         Some(table) => Arc::clone(&table.unmatched),
         None => client.gateway.metrics().unmatched(),
     };
-    let beginning = Beginning {
-        listener: &client.listener,
-        peer: client.peer,
-        method: parts.method.as_str(),
-        host: &head.host(),
-        path: parts.uri.path(),
-        request_id: head.request_id.to_str().unwrap_or_default(),
-        grpc: head.grpc,
-    };
-    Record::begin(client.gateway.access_log().clone(), unmatched, Instant::now(), &beginning)
+    let mut record = Record::begin(unmatched, Instant::now(), head.grpc);
+    let log = client.gateway.access_log();
+    if log.is_on() {
+        let beginning = Beginning {
+            listener: &client.listener,
+            peer: client.peer,
+            method: parts.method.as_str(),
+            host: &head.host(),
+            path: parts.uri.path(),
+            request_id: head.request_id.to_str().unwrap_or_default(),
+        };
+        record.log(log.clone(), &beginning);
+    }
+    record
 }
 
 impl Call<'_> {

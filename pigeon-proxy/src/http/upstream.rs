@@ -34,7 +34,7 @@ impl Upstreams {
         fresh: bool,
     ) -> Result<Link, DialError> {
         let pool = self.pool(permit.engine(), permit.endpoint());
-        let settings = permit.engine().settings();
+        let settings = Arc::clone(&permit.engine().settings());
         pool.speaks(version);
         let address = permit.endpoint().address();
         if version == Version::HTTP_2 {

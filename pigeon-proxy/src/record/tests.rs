@@ -38,9 +38,10 @@ fn logged(format: LogFormat, calls: impl FnOnce(&dyn Fn(bool) -> Record)) -> Str
             host: "h",
             path: "/a b\"\n",
             request_id: "id",
-            grpc,
         };
-        Record::begin(log.clone(), Arc::clone(&unmatched), Instant::now(), &beginning)
+        let mut record = Record::begin(Arc::clone(&unmatched), Instant::now(), grpc);
+        record.log(log.clone(), &beginning);
+        record
     });
     drop(guard);
     let bytes = sink.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -90,18 +91,8 @@ fn a_text_line_stays_one_line() {
 #[test]
 fn an_abandoned_call_counts_as_cancelled() {
     let metrics = Metrics::new();
-    let listener: Name = "default".parse().expect("name");
-    let beginning = Beginning {
-        listener: &listener,
-        peer: IpAddr::from([127, 0, 0, 1]),
-        method: "GET",
-        host: "",
-        path: "/",
-        request_id: "",
-        grpc: false,
-    };
     for _ in 0..3 {
-        drop(Record::begin(AccessLog::off(), metrics.unmatched(), Instant::now(), &beginning));
+        drop(Record::begin(metrics.unmatched(), Instant::now(), false));
     }
     let text = metrics.render();
     assert!(
@@ -118,18 +109,8 @@ fn told(grpc: bool, ends: impl FnOnce(&mut Record)) -> (u64, u64, [u32; CLASSES]
     let engine = Arc::new(Engine::new("e".parse().expect("name"), Clock::monotonic()));
     engine.update(&spec);
     let endpoint = Arc::clone(&engine.settings().members[0].endpoint);
-    let listener: Name = "default".parse().expect("name");
-    let beginning = Beginning {
-        listener: &listener,
-        peer: IpAddr::from([127, 0, 0, 1]),
-        method: "POST",
-        host: "",
-        path: "/",
-        request_id: "",
-        grpc,
-    };
     let unmatched = Metrics::new().unmatched();
-    let mut record = Record::begin(AccessLog::off(), unmatched, Instant::now(), &beginning);
+    let mut record = Record::begin(unmatched, Instant::now(), grpc);
     record.engine = Some(Arc::clone(&engine));
     record.goes_to(&endpoint);
     ends(&mut record);

@@ -200,22 +200,26 @@ impl State {
         id: u128,
         table: Option<&Table>,
     ) -> Record {
-        let list = &opened.list;
-        let made = edits::hex(id);
-        let beginning = Beginning {
-            listener: &opened.client.listener,
-            peer: opened.client.peer,
-            method: list.method(),
-            host: &host_of(list.authority()),
-            path: list.path(),
-            request_id: list.request_id().or(str::from_utf8(&made).ok()).unwrap_or_default(),
-            grpc: request.grpc,
-        };
         let unmatched = match table {
             Some(table) => Arc::clone(&table.unmatched),
             None => self.gateway.metrics().unmatched(),
         };
-        Record::begin(self.gateway.access_log().clone(), unmatched, self.now, &beginning)
+        let mut record = Record::begin(unmatched, self.now, request.grpc);
+        let log = self.gateway.access_log();
+        if log.is_on() {
+            let list = &opened.list;
+            let made = edits::hex(id);
+            let beginning = Beginning {
+                listener: &opened.client.listener,
+                peer: opened.client.peer,
+                method: list.method(),
+                host: &host_of(list.authority()),
+                path: list.path(),
+                request_id: list.request_id().or(str::from_utf8(&made).ok()).unwrap_or_default(),
+            };
+            record.log(log.clone(), &beginning);
+        }
+        record
     }
 
     /// Has the call looked at again at `when`, or never.
