@@ -10,4 +10,5 @@ pub mod files;
 pub mod load;
 pub mod process;
 pub mod splice;
+pub mod subscribers;
 pub mod wire;
