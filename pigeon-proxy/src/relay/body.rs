@@ -33,12 +33,13 @@ impl State {
         let taken = if free { self.send(conn, key, bytes, end) } else { 0 };
         let whole = free && taken == bytes.len();
         self.remember(at, to, &bytes[..taken]);
+        // First: with its end the call may be gone, and then nobody would give these bytes back.
+        self.release(at, to.other(), padding + taken as u32, !whole);
         if !whole {
             self.put_off(at, to, &bytes[taken..], end.then_some(End::Plain));
         } else if end {
             self.ended(at, to);
         }
-        self.release(at, to.other(), padding + taken as u32, !whole);
     }
 
     /// A message longer than the engine's `max_message_bytes` begins in these bytes.
@@ -185,6 +186,8 @@ impl State {
         let again = taken.min(pending.credited);
         pending.credited -= again;
         let rest = left - taken;
+        // First, as in `forward`.
+        self.release(at, side.other(), (taken - again) as u32, rest > 0);
         if rest > 0 {
             self.put_back(at, side, pending);
         } else if let Some(End::Trailers(trailers)) = &pending.end {
@@ -193,7 +196,6 @@ impl State {
         } else if end {
             self.ended(at, side);
         }
-        self.release(at, side.other(), (taken - again) as u32, rest > 0);
         if rest == 0
             && let Some(call) = self.calls.get_mut(at)
             && let Stage::Bridge(bridge) = &mut call.stage

@@ -63,6 +63,9 @@ impl State {
         let numbers: Vec<u32> = self.conns.numbers().collect();
         for at in numbers {
             let Some(conn) = self.conns.get_mut(at) else { continue };
+            // What is never given back makes the window smaller for ever, until every call hangs.
+            let all = conn.h2.streams() > 0 || conn.h2.unreleased() == 0;
+            debug_assert!(all, "{} bytes were not given back", conn.h2.unreleased());
             match due(conn, self.now) {
                 Due::Nothing => {}
                 Due::Ping => {

@@ -1,6 +1,7 @@
 //! Plain HTTP: both protocols on both sides, headers, bodies, and what the gateway itself answers.
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -10,6 +11,7 @@ on_both_paths! {
     every_pair_of_protocols,
     grpc_over_http1_to_the_engine_and_back,
     a_body_streams_both_ways_while_it_is_sent,
+    many_bodies_on_one_connection_leave_its_windows_open,
     head_has_a_length_and_no_body,
     the_gateways_own_answers,
     a_head_too_long_or_too_slow_is_refused,
@@ -49,6 +51,30 @@ async fn grpc_over_http1_to_the_engine_and_back(path: Path) {
     let demo = demo().await;
     let rig = Rig::start(path, &(engine(&[demo.address], "protocol: h2c") + ROUTES)).await;
     assert_eq!(rig.echo().ping(ping()).await.unwrap().into_inner().payload, "hello");
+}
+
+/// Bytes that are not given back are missed only when a window's worth of them has gone by.
+async fn many_bodies_on_one_connection_leave_its_windows_open(path: Path) {
+    let demo = demo().await;
+    let small = "protocol: h2c, pool: {stream_window: 65535, connection_window: 65535}";
+    let rig = Rig::start(path, &(engine(&[demo.address], small) + ROUTES)).await;
+    let post = |size: usize| {
+        let echo = http::Request::post(format!("http://{}/echo", rig.address));
+        echo.body(http_body_util::Full::new(Bytes::from(vec![b'x'; size]))).unwrap()
+    };
+    let (mut sender, _) = rig.h2_unread(get(&rig, "/hello")).await;
+    // More than the engine's window in small bodies, and than the client's and its budget in large ones.
+    let sizes = [vec![1_024; 200], vec![1 << 20; 20]].concat();
+    for (n, size) in sizes.into_iter().enumerate() {
+        let call = async {
+            sender.ready().await.unwrap();
+            let answer = sender.send_request(post(size)).await.unwrap();
+            answer.into_body().collect().await.unwrap().to_bytes().len()
+        };
+        let got = tokio::time::timeout(FOR_EVER, call).await;
+        assert_eq!(got.unwrap_or_else(|_| panic!("call {n} hangs")), size);
+    }
+    rig.until_free().await;
 }
 
 async fn a_body_streams_both_ways_while_it_is_sent(path: Path) {

@@ -127,6 +127,11 @@ impl Connection {
         }
     }
 
+    /// Bytes of bodies that came and were not given back.
+    pub fn unreleased(&self) -> u32 {
+        self.receive.state().1
+    }
+
     /// Queues WINDOW_UPDATE.
     pub(super) fn update_window(&mut self, id: u32, increment: u32) {
         frame::put_word(&mut self.output.buffer, kind::WINDOW_UPDATE, id, increment);
