@@ -5,6 +5,7 @@
 //! methods, and writes what [`Connection::out`] holds. Start at [`connection`].
 
 pub mod connection;
+pub mod encoded;
 pub mod error;
 pub mod fields;
 pub mod flow;
@@ -16,6 +17,7 @@ pub mod output;
 pub mod streams;
 
 pub use connection::{Config, Connection, Event, Role};
+pub use encoded::Encoded;
 pub use error::Error;
 pub use fields::{Fields, Indexing};
 pub use hpack::{DecodeError, Decoder, Encoder};

@@ -8,10 +8,10 @@ use pigeon_proto::model::Listener;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::lists::{Encoded, FOR_CLIENT, FOR_ENGINE, Seen};
+use super::lists::{FOR_CLIENT, FOR_ENGINE, Seen};
 use crate::engine::lifetime::{Age, Lifetime};
 use crate::engine::{Endpoint, Engine};
-use crate::h2::{Config, Connection, Role};
+use crate::h2::{Config, Connection, Encoded, Role};
 use crate::http::Client;
 
 /// A stream starts with this window, and gets more as its reader keeps up.

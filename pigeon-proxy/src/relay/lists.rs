@@ -1,4 +1,4 @@
-//! Remembering header blocks: bytes seen before are not decoded again, lists sent before not encoded again.
+//! Remembering header blocks: bytes seen before are not decoded again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::list::{Content, List, Wanted};
 use crate::h2::fields::Fields;
-use crate::h2::hpack::Encoder;
 use crate::http::Client;
 
 /// Blocks remembered per connection.
@@ -119,67 +118,5 @@ impl Seen {
         self.once[usize::from(self.next_once) % self.once.len()] = hash;
         self.next_once = self.next_once.wrapping_add(1);
         false
-    }
-}
-
-/// Encodings of shared lists for one connection.
-#[derive(Debug)]
-pub(super) struct Encoded {
-    most: usize,
-    next: usize,
-    /// Apart from the rest, for a quick look through them.
-    lists: Vec<u64>,
-    encodings: Vec<Encoding>,
-}
-
-#[derive(Debug)]
-struct Encoding {
-    generation: u32,
-    bytes: Box<[u8]>,
-}
-
-impl Encoded {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, next: 0, lists: Vec::new(), encodings: Vec::new() }
-    }
-
-    /// Appends the block of `fields`, which stand for the list `id`.
-    pub(super) fn write(
-        &mut self,
-        id: u64,
-        fields: &Fields,
-        encoder: &mut Encoder,
-        out: &mut Vec<u8>,
-    ) {
-        let generation = encoder.generation();
-        let place = self.lists.iter().position(|list| *list == id);
-        if let Some(known) = place.map(|place| &self.encodings[place])
-            && known.generation == generation
-        {
-            out.extend_from_slice(&known.bytes);
-            return;
-        }
-        let start = out.len();
-        for (name, value, indexing) in fields.iter() {
-            encoder.field(name, value, indexing, out);
-        }
-        // What changed the table would change it again.
-        if id != 0 && encoder.generation() == generation {
-            self.keep(place, id, Encoding { generation, bytes: out[start..].into() });
-        }
-    }
-
-    fn keep(&mut self, place: Option<usize>, id: u64, encoding: Encoding) {
-        if place.is_none() && self.lists.len() < self.most {
-            self.lists.push(id);
-            self.encodings.push(encoding);
-            return;
-        }
-        let place = place.unwrap_or_else(|| {
-            self.next = (self.next + 1) % self.most;
-            self.next
-        });
-        self.lists[place] = id;
-        self.encodings[place] = encoding;
     }
 }
