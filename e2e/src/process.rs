@@ -145,7 +145,12 @@ impl Drop for Process {
         let _ = self.child.wait();
         if std::thread::panicking() {
             self.show();
+            return;
         }
+        // A task that panics does not end its program, so nothing else would tell.
+        self.stderr.finish();
+        let said = self.stderr();
+        assert!(!said.contains("panicked at"), "{} panicked:\n{said}", self.name);
     }
 }
 
