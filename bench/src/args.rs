@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::compare;
 use crate::compare::peer::{PEERS, Peer};
+use crate::compare::scale::{self, CURVES, Curve};
 use crate::compare::scenario::{SCENARIOS, Scenario};
 use crate::engine::{Delay, Settings};
 use crate::load::{Extent, Kind, Plan};
@@ -30,6 +31,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Measure Pigeon beside HAProxy, nginx, Envoy, Caddy, a splicer and no proxy at all
     Compare(CompareArgs),
+    /// Measure how cost grows with connections, streams, message size, routes, endpoints, workers, subscribers
+    Scale(ScaleArgs),
     /// Pass bytes on to an engine without reading them, as the floor of what a proxy can cost
     Splice(SpliceArgs),
 }
@@ -40,6 +43,9 @@ pub struct EngineArgs {
     /// Address to listen on; port 0 takes a free one, which the first line of the output tells
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Listen on so many addresses: this one and those that follow it, with the same port
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub addresses: u32,
     /// How long an answer takes: none, 10ms, 5ms-20ms or exp:10ms
     #[arg(long, default_value = "none")]
     pub delay: Delay,
@@ -229,6 +235,9 @@ pub struct CompareArgs {
     /// Write a bar chart per scenario into this folder
     #[arg(long, value_name = "FOLDER")]
     pub svg: Option<PathBuf>,
+    /// With an access log of every call, written to /dev/null
+    #[arg(long)]
+    pub logs: bool,
     /// Also show how the ratios have changed since this file was written
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
@@ -260,6 +269,61 @@ impl CompareArgs {
             svg: self.svg,
             against: self.against,
             install: self.install,
+            logs: self.logs,
+        }
+    }
+}
+
+/// Of `scale`.
+#[derive(Args, Debug)]
+pub struct ScaleArgs {
+    /// Which curves [default: all]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = Curve::find)]
+    pub curve: Vec<&'static Curve>,
+    /// Leave out points above this
+    #[arg(long, value_name = "N")]
+    pub most: Option<u64>,
+    /// How long each time
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// The proxy under test
+    #[arg(long, default_value = "target/release/pigeon-proxy")]
+    pub pigeon: PathBuf,
+    /// The admin under test
+    #[arg(long, default_value = "target/release/pigeon-admin")]
+    pub admin: PathBuf,
+    /// Routes of the admin that has subscribers
+    #[arg(long, default_value_t = 10_000)]
+    pub routes: u32,
+    /// Changes that its subscribers are told of
+    #[arg(long, default_value_t = 100)]
+    pub changes: u32,
+    /// Core of the proxy, and core of load and engine
+    #[arg(long, value_name = "PROXY,LOAD", default_value = "0,1", value_parser = cores)]
+    pub cores: (usize, usize),
+    /// Write every measurement to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a plot per curve into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub svg: Option<PathBuf>,
+}
+
+impl ScaleArgs {
+    /// What to measure.
+    pub fn settings(self) -> scale::Settings {
+        let several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        scale::Settings {
+            curves: if self.curve.is_empty() { CURVES.iter().collect() } else { self.curve },
+            most: self.most.unwrap_or(u64::MAX),
+            seconds: self.seconds.clamp(0.1, 3600.0),
+            pigeon: self.pigeon,
+            admin: self.admin,
+            routes: self.routes,
+            changes: self.changes,
+            cores: several.then_some(self.cores),
+            json: self.json,
+            svg: self.svg,
         }
     }
 }

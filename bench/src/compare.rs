@@ -8,13 +8,12 @@ pub mod peer;
 pub mod plot;
 pub mod results;
 pub mod run;
+pub mod scale;
 pub mod scenario;
 pub mod summary;
 pub mod table;
 
 use std::path::PathBuf;
-
-use anyhow::Context as _;
 
 use self::child::Children;
 use self::peer::Peer;
@@ -46,6 +45,8 @@ pub struct Settings {
     pub against: Option<PathBuf>,
     /// Install what is missing.
     pub install: bool,
+    /// With an access log of every call.
+    pub logs: bool,
 }
 
 /// Runs everything, prints the table, writes the files.
@@ -59,7 +60,8 @@ pub fn compare(settings: &Settings) -> anyhow::Result<()> {
     if settings.install {
         install::install(&settings.peers)?;
     }
-    let mut results = Results::new(settings);
+    let mut results = Results::new(settings.rounds, settings.seconds);
+    results.logs = settings.logs;
     let found = |peer: &Peer| match peer.program(&settings.pigeon) {
         Ok(_) => true,
         Err(why) => {
@@ -75,9 +77,7 @@ pub fn compare(settings: &Settings) -> anyhow::Result<()> {
         println!("{}", table::of(scenario, &summary));
         // Kept after each, so that a run that is cut short is not for nothing.
         if let Some(path) = &settings.json {
-            let text = serde_json::to_string_pretty(&results)?;
-            std::fs::write(path, text + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            results.write(path)?;
         }
         if let Some(folder) = &settings.svg {
             plot::write(folder, scenario, &summary)?;

@@ -22,8 +22,6 @@ use crate::wire::socket::{Got, READ, Socket, listen};
 
 /// The gRPC service of the engine; its methods are named as `load` names kinds of calls.
 pub const SERVICE: &str = "/bench.Echo/";
-/// The listener's token; connections count up from 1.
-const LISTENER: u64 = 0;
 
 /// How an engine behaves.
 #[derive(Clone, Debug)]
@@ -115,9 +113,21 @@ enum Connection {
 /// The other side is gone, or talks nonsense.
 struct Over;
 
+/// The address `n` after this one; all of 127.0.0.0/8 is this machine.
+pub fn nth(address: SocketAddr, n: u32) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => {
+            let ip = std::net::Ipv4Addr::from_bits(v4.ip().to_bits().wrapping_add(n));
+            SocketAddr::from((ip, v4.port()))
+        }
+        SocketAddr::V6(_) => address,
+    }
+}
+
 /// An engine that listens.
 pub struct Engine {
-    listener: TcpListener,
+    /// Their tokens are their places; connections count up from there.
+    listeners: Vec<TcpListener>,
     poll: Poll,
     connections: HashMap<u64, Connection>,
     dirty: Vec<u64>,
@@ -126,15 +136,22 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Listens.
+    /// Listens on `address` and, with the same port, on the ones that follow it up to `count`: as many
+    /// endpoints, one process.
     ///
     /// # Errors
-    /// When the address is taken.
-    pub fn bind(address: SocketAddr, settings: Settings) -> anyhow::Result<Self> {
-        let listener = listen(address)
-            .with_context(|| format!("cannot listen on {address}; is another engine running?"))?;
+    /// When an address is taken.
+    pub fn bind(address: SocketAddr, count: u32, settings: Settings) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
-        poll.add(&listener, LISTENER)?;
+        let mut listeners: Vec<TcpListener> = Vec::new();
+        let mut next = address;
+        for n in 0..count.max(1) {
+            let listener = listen(next)
+                .with_context(|| format!("cannot listen on {next}; is another engine running?"))?;
+            poll.add(&listener, u64::from(n))?;
+            next = nth(listener.local_addr()?, 1);
+            listeners.push(listener);
+        }
         let shared = Shared {
             timers: Timers::new(settings.seed),
             fixed: (0..settings.body).map(|n| b'a' + (n % 26) as u8).collect(),
@@ -143,15 +160,16 @@ impl Engine {
             now: Instant::now(),
         };
         let (connections, dirty) = (HashMap::new(), Vec::new());
-        Ok(Self { listener, poll, connections, dirty, next: LISTENER + 1, shared })
+        let next = listeners.len() as u64;
+        Ok(Self { listeners, poll, connections, dirty, next, shared })
     }
 
-    /// Where it listens.
+    /// Where it listens first.
     ///
     /// # Errors
     /// When the system does not know.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listeners[0].local_addr()
     }
 
     /// Serves for ever.
@@ -168,8 +186,8 @@ impl Engine {
             self.due();
             for n in 0..ready {
                 let ready = self.poll.ready(n);
-                if ready.token == LISTENER {
-                    self.accept()?;
+                if ready.token < self.listeners.len() as u64 {
+                    self.accept(ready.token as usize)?;
                     continue;
                 }
                 if ready.writable
@@ -230,8 +248,8 @@ impl Engine {
         }
     }
 
-    fn accept(&mut self) -> anyhow::Result<()> {
-        while let Ok((stream, _)) = self.listener.accept() {
+    fn accept(&mut self, listener: usize) -> anyhow::Result<()> {
+        while let Ok((stream, _)) = self.listeners[listener].accept() {
             let stream: TcpStream = stream;
             let token = self.next;
             self.next += 1;

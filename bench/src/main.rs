@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     files::allow_many()?;
     match Cli::parse().command {
         Command::Engine(args) => {
-            let mut engine = Engine::bind(args.listen, args.settings())?;
+            let mut engine = Engine::bind(args.listen, args.addresses, args.settings())?;
             announce(engine.address()?, args.until_stdin_ends)?;
             engine.run()
         }
@@ -23,6 +23,7 @@ fn main() -> anyhow::Result<()> {
             splice.run()
         }
         Command::Compare(args) => compare::compare(&args.settings()),
+        Command::Scale(args) => compare::scale::scale(&args.settings()),
         Command::Load(args) => {
             let report = load::run(&args.plan())?;
             println!("{}", serde_json::to_string_pretty(&report)?);

@@ -173,21 +173,82 @@ fn nobody_there_is_an_error() {
     assert!(error.contains(&free.to_string()), "{error}");
 }
 
-/// With the proxy of the same build, if there is one.
-#[test]
-fn through_pigeon() {
-    let folder = PathBuf::from(BENCH).parent().unwrap().to_owned();
-    let program = folder.join("pigeon-proxy");
+/// The proxy of the same build, if there is one.
+fn pigeon() -> Option<PathBuf> {
+    let program = PathBuf::from(BENCH).parent().unwrap().join("pigeon-proxy");
     if !program.is_file() {
         eprintln!("SKIPPED: there is no {}; cargo build -p pigeon-proxy", program.display());
-        return;
+        return None;
     }
+    Some(program)
+}
+
+/// `pigeon-bench` with these arguments, which must go well; its output.
+fn bench(args: &[&str]) -> String {
+    let output = Command::new(BENCH).args(args).stdin(Stdio::null()).output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    let (out, err) = (out.unwrap(), err.unwrap());
+    assert!(output.status.success(), "{args:?}: {out}{err}");
+    out
+}
+
+/// The commands of the README, a moment of each.
+#[test]
+fn comparing_and_scaling_end_to_end() {
+    let Some(pigeon) = pigeon() else { return };
+    let pigeon = pigeon.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, svg) = (path("out.json"), path("plots"));
+    let short = ["--pigeon", pigeon, "--seconds", "0.2", "--svg", &svg];
+    let peers = ["compare", "--peers", "direct,splice,pigeon", "--rounds", "1"];
+    let scenarios = ["--scenario", "8x16,stream-1k,http1"];
+    let out = bench(&[&peers[..], &scenarios, &short, &["--json", &json]].concat());
+    for name in ["8x16", "stream-1k", "http1"] {
+        assert!(out.contains(&format!("## {name}: ")), "{out}");
+    }
+    let results: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let runs = results["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 9, "{results}");
+    for run in runs {
+        assert!(run["report"]["per_second"].as_f64() > Some(0.0), "{run}");
+        assert_eq!(run["report"]["failures"], serde_json::json!({}), "{run}");
+    }
+    let logged = ["--scenario", "8x16", "--logs", "--against", &json];
+    let out = bench(&[&peers[..], &logged, &short].concat());
+    assert!(out.contains("## against ") && out.contains("splice"), "{out}");
+
+    let curves = ["scale", "--curve", "connections,routes,endpoints", "--most", "10"];
+    let scaled = path("scale.json");
+    let out = bench(&[&curves[..], &short, &["--json", &scaled]].concat());
+    assert!(out.contains("## endpoints: "), "{out}");
+    let results: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&scaled).unwrap()).unwrap();
+    for run in results["runs"].as_array().unwrap().iter().filter(|run| run["peer"] == "pigeon") {
+        assert!(run["value"].as_f64() > Some(0.0) && run["at"].as_u64() <= Some(10), "{run}");
+        assert_eq!(run["report"]["failures"], serde_json::json!({}), "{run}");
+    }
+    for name in ["8x16", "stream-1k", "http1", "connections", "routes", "endpoints"] {
+        let plot = std::fs::read_to_string(folder.path().join(format!("plots/{name}.svg")));
+        assert!(plot.unwrap().contains("pigeon"), "{name}");
+    }
+}
+
+#[test]
+fn through_pigeon() {
+    let Some(program) = pigeon() else { return };
     let engine = Running::bench(&["engine"]);
     let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     let text = include_str!("../peers/pigeon.yaml");
     let text = text.replace("@LISTEN@", &listen.to_string());
-    std::fs::write(file.path(), text.replace("@ENGINE@", &engine.1.to_string())).unwrap();
+    std::fs::write(
+        file.path(),
+        text.replace("@PROTOCOL@", "auto")
+            .replace("@ENDPOINTS@", &format!("{{address: \"{}\"}}", engine.1)),
+    )
+    .unwrap();
     let mut command = Command::new(program);
     command.args(["--workers", "1", "--access-log", "off", "--status-listen", "127.0.0.1:0"]);
     command.arg("--config").arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -117,6 +117,7 @@ const FENCES: [Fence; 8] = [
             "pigeon-admin/src/stream",
             "pigeon-admin/src/publisher",
             "pigeon-proxy/src/config",
+            "bench/src/subscribers",
         ],
     },
     Fence { words: &["prometheus::"], only_in: &["*/src/metrics"] },

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 
+use crate::engine::nth;
+
 /// A proxy, or a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
@@ -149,12 +151,16 @@ impl Peer {
             return Ok(Some(command));
         };
         let file = place.folder.join(name);
-        std::fs::write(&file, self.fill(template, place))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let mut text = self.fill(template, place);
+        if self == Self::Pigeon {
+            text += &more_routes(place.shape.routes);
+        }
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         match self {
             Self::Pigeon => command
-                .args(["--workers", "1", "--access-log", "off", "--status-listen", "127.0.0.1:0"])
-                .arg("--config"),
+                .args(["--workers", &place.shape.workers.to_string()])
+                .args(["--access-log", if place.logs { "text" } else { "off" }])
+                .args(["--status-listen", "127.0.0.1:0", "--config"]),
             // No detached process, and none that watches over others.
             Self::Haproxy => command.args(["-db", "-f"]),
             Self::Nginx => command.arg("-p").arg(place.folder).arg("-c"),
@@ -172,9 +178,35 @@ impl Peer {
         Ok(Some(command))
     }
 
+    /// The setting that writes a line for every call.
+    fn log(self) -> &'static str {
+        match self {
+            // Its output is /dev/null.
+            Self::Haproxy => "log stdout format raw local0\n    option httplog",
+            Self::Nginx => "access_log /dev/null combined;",
+            Self::Envoy => {
+                "access_log: [{name: file, typed_config: {\"@type\": type.googleapis.com/\
+                 envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/null}}]"
+            }
+            Self::Caddy => "log {\n\t\toutput file /dev/null\n\t}",
+            _ => "",
+        }
+    }
+
+    fn no_log(self) -> &'static str {
+        if self == Self::Nginx { "access_log off;" } else { "" }
+    }
+
     fn fill(self, template: &str, place: &Place<'_>) -> String {
         let http1 = place.http1;
         let protocol = match self {
+            Self::Pigeon => {
+                if http1 {
+                    "http1"
+                } else {
+                    "h2c"
+                }
+            }
             Self::Haproxy if !http1 => "proto h2",
             Self::Nginx if !http1 => "http2",
             Self::Envoy if http1 => "http_protocol_options: {}",
@@ -188,6 +220,10 @@ impl Peer {
             _ => "proxy_pass http://engine;",
         };
         let listen = place.listen();
+        let log = if place.logs { self.log() } else { self.no_log() };
+        let endpoints = (0..place.shape.endpoints)
+            .map(|n| format!("{{address: \"{}\"}}", nth(place.engine, n)));
+        let endpoints = endpoints.collect::<Vec<_>>().join(", ");
         // In comments the words stay as they are.
         let line = |line: &str| {
             if line.trim_start().starts_with('#') {
@@ -201,9 +237,24 @@ impl Peer {
                 .replace("@PROTOCOL@", protocol)
                 .replace("@SCHEME@", if http1 { "http://" } else { "h2c://" })
                 .replace("@PASS@", pass)
+                .replace("@LOG@", log)
+                .replace("@ENDPOINTS@", &endpoints)
         };
         template.lines().map(line).map(|line| line + "\n").collect()
     }
+}
+
+/// Routes that no call takes: a third each by host, by gRPC service and by path.
+fn more_routes(all: u64) -> String {
+    let one = |n: u64| {
+        let found = match n % 3 {
+            0 => format!("host: h{n}.example.com, path: /*"),
+            1 => format!("grpc: pkg{n}.v1.Service"),
+            _ => format!("path: /api/v{n}/things*"),
+        };
+        format!("---\nkind: route\nname: r{n}\nspec: {{match: {{{found}}}, engine: engine}}\n")
+    };
+    (1..all).map(one).collect()
 }
 
 /// Where a peer is put.
@@ -221,6 +272,27 @@ pub struct Place<'p> {
     pub http1: bool,
     /// Whether the calls are gRPC.
     pub grpc: bool,
+    /// Whether every call is written to an access log.
+    pub logs: bool,
+    /// How large Pigeon's configuration is.
+    pub shape: Shape,
+}
+
+/// How large Pigeon is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Routes in all; the one that the calls take is the last.
+    pub routes: u64,
+    /// Endpoints of the engine, at as many addresses of the same process.
+    pub endpoints: u32,
+    /// Its workers.
+    pub workers: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { routes: 1, endpoints: 1, workers: 1 }
+    }
 }
 
 impl Place<'_> {
@@ -247,6 +319,8 @@ mod tests {
                     folder,
                     http1,
                     grpc: !http1,
+                    logs: http1,
+                    shape: Shape::default(),
                 };
                 let text = peer.fill(template, &place);
                 let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));

@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
 use super::machine::Machine;
 use crate::load::Report;
 
@@ -23,6 +22,9 @@ pub struct Results {
     pub rounds: u32,
     /// Seconds measured each time.
     pub seconds: f64,
+    /// Whether every call was written to an access log.
+    #[serde(default)]
+    pub logs: bool,
     /// Every single measurement.
     pub runs: Vec<Run>,
 }
@@ -34,6 +36,9 @@ pub struct Run {
     pub scenario: String,
     /// The peer.
     pub peer: String,
+    /// Of a curve: how many of what it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
     /// The round, counted from 1.
     pub round: u32,
     /// What counts in this scenario, in its unit; none for what has no process.
@@ -46,15 +51,30 @@ pub struct Run {
 
 impl Results {
     /// None yet.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(rounds: u32, seconds: f64) -> Self {
         Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             machine: Machine::this(),
             versions: BTreeMap::new(),
-            rounds: settings.rounds,
-            seconds: settings.seconds,
+            rounds,
+            seconds,
+            logs: false,
             runs: Vec::new(),
         }
+    }
+
+    /// Writes them to a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        std::fs::write(path, text + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Reads a file that `--json` wrote.

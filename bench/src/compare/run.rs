@@ -1,6 +1,7 @@
 //! One scenario: rounds, in each of which every peer has its turn.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 use super::Settings;
 use super::child::{Children, Running};
-use super::peer::{Peer, Place};
+use super::peer::{Peer, Place, Shape};
 use super::results::{Results, Run};
 use super::scenario::{Measure, Scenario};
 use crate::load::{self, Extent, Kind, Plan, Report};
@@ -30,9 +31,16 @@ pub fn scenario(
     results: &mut Results,
 ) -> anyhow::Result<()> {
     eprintln!("{}: {}", scenario.name, scenario.about);
-    let bench = Bench { scenario, settings, children };
+    let bench = Bench {
+        scenario,
+        pigeon: &settings.pigeon,
+        cores: settings.cores,
+        logs: settings.logs,
+        shape: Shape::default(),
+        children,
+    };
     let rate = match scenario.measure {
-        Measure::Latency => Some(bench.rate(peers)?),
+        Measure::Latency => Some(settings.rate.map_or_else(|| bench.rate(peers), Ok)?),
         _ => None,
     };
     for round in 1..=settings.rounds {
@@ -51,6 +59,7 @@ pub fn scenario(
             results.runs.push(Run {
                 scenario: scenario.name.to_owned(),
                 peer: peer.to_string(),
+                at: None,
                 round,
                 value,
                 report,
@@ -61,15 +70,19 @@ pub fn scenario(
     Ok(())
 }
 
-struct Bench<'b> {
-    scenario: &'b Scenario,
-    settings: &'b Settings,
-    children: &'b Children,
+/// What is measured, and with what.
+pub(super) struct Bench<'b> {
+    pub(super) scenario: &'b Scenario,
+    pub(super) pigeon: &'b Path,
+    pub(super) cores: Option<(usize, usize)>,
+    pub(super) logs: bool,
+    pub(super) shape: Shape,
+    pub(super) children: &'b Children,
 }
 
 impl Bench<'_> {
     /// What counts.
-    fn value(&self, peer: Peer, report: &Report) -> Option<f64> {
+    pub(super) fn value(&self, peer: Peer, report: &Report) -> Option<f64> {
         let watched = report.watched.filter(|_| peer != Peer::Direct);
         let things = self.scenario.things() as f64;
         match self.scenario.measure {
@@ -82,9 +95,6 @@ impl Bench<'_> {
 
     /// Half of what HAProxy manages; of whoever is there if it is not.
     fn rate(&self, peers: &[Peer]) -> anyhow::Result<f64> {
-        if let Some(rate) = self.settings.rate {
-            return Ok(rate);
-        }
         let one = peers.iter().find(|peer| **peer == Peer::Haproxy).or(peers.last());
         let most = self.one(*one.context("nobody to compare")?, None, RATE_SECONDS)?;
         let rate = (most.per_second / 2.0).round();
@@ -93,21 +103,28 @@ impl Bench<'_> {
     }
 
     /// Engine, peer and load, for one measurement.
-    fn one(&self, peer: Peer, rate: Option<f64>, seconds: f64) -> anyhow::Result<Report> {
+    pub(super) fn one(
+        &self,
+        peer: Peer,
+        rate: Option<f64>,
+        seconds: f64,
+    ) -> anyhow::Result<Report> {
         let folder = tempfile::tempdir()?;
         let (engine, address) = self.engine()?;
         let place = Place {
-            pigeon: &self.settings.pigeon,
+            pigeon: self.pigeon,
             port: free_port()?,
             engine: address,
             folder: folder.path(),
             http1: self.scenario.is_http1(),
             grpc: self.scenario.is_grpc(),
+            logs: self.logs,
+            shape: self.shape,
         };
         let mut proxy = match peer.command(&place)? {
-            Some(mut command) => Some(
-                self.children.start(&mut command, self.settings.cores.map(|(proxy, _)| proxy))?,
-            ),
+            Some(mut command) => {
+                Some(self.children.start(&mut command, self.cores.map(|(proxy, _)| proxy))?)
+            }
             None => None,
         };
         let target = if proxy.is_some() { place.listen() } else { address };
@@ -126,7 +143,8 @@ impl Bench<'_> {
         if self.scenario.flush_each() {
             command.arg("--flush-each");
         }
-        let core = self.settings.cores.map(|(_, load)| load);
+        command.arg(format!("--addresses={}", self.shape.endpoints));
+        let core = self.cores.map(|(_, load)| load);
         let mut engine = self.children.start(&mut command, core)?;
         let address = engine.first_line()?.parse().context("the engine says no address")?;
         Ok((engine, address))
@@ -164,7 +182,7 @@ impl Bench<'_> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("load").args(plan.to_args());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let load = self.children.start(&mut command, self.settings.cores.map(|(_, load)| load))?;
+        let load = self.children.start(&mut command, self.cores.map(|(_, load)| load))?;
         serde_json::from_str(&load.output()?).context("the load generator's report is malformed")
     }
 }

@@ -27,7 +27,7 @@ impl Measure {
 }
 
 /// A kind of work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     /// As given on the command line.
     pub name: &'static str,
@@ -35,11 +35,11 @@ pub struct Scenario {
     pub about: &'static str,
     /// What counts.
     pub measure: Measure,
-    kind: Kind,
-    connections: usize,
-    streams: usize,
-    size: usize,
-    in_flight: u64,
+    pub(super) kind: Kind,
+    pub(super) connections: usize,
+    pub(super) streams: usize,
+    pub(super) size: usize,
+    pub(super) in_flight: u64,
 }
 
 const fn unary(

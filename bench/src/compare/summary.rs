@@ -121,6 +121,7 @@ mod tests {
         let run = |peer: &str, round, value| Run {
             scenario: "s".to_owned(),
             peer: peer.to_owned(),
+            at: None,
             round,
             value,
             report: None,
