@@ -12,3 +12,4 @@ pub mod poll;
 pub mod request;
 pub mod socket;
 pub mod static_table;
+pub mod waiting;

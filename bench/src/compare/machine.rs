@@ -38,6 +38,10 @@ impl Machine {
             kernel: read_to_string("/proc/sys/kernel/osrelease")
                 .unwrap_or_default()
                 .trim()
+                // Without what a distribution or a cloud adds.
+                .split('-')
+                .next()
+                .unwrap_or_default()
                 .to_owned(),
             load_before: load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0.0),
         }

@@ -13,9 +13,12 @@ use super::peer::{Peer, Place, Shape};
 use super::results::{Results, Run};
 use super::scenario::{Measure, Scenario};
 use crate::load::{self, Extent, Kind, Plan, Report};
+use crate::process;
 
 /// How long a peer may take until it answers its first call.
 const START: Duration = Duration::from_secs(20);
+/// At rest is who uses less than a tenth of this.
+const REST: Duration = Duration::from_millis(200);
 /// How long each measurement of the rate takes, seconds.
 const RATE_SECONDS: f64 = 2.0;
 
@@ -129,6 +132,9 @@ impl Bench<'_> {
         };
         let target = if proxy.is_some() { place.listen() } else { address };
         self.until_it_answers(target, proxy.as_mut())?;
+        if let Some(proxy) = &proxy {
+            until_at_rest(proxy.pid());
+        }
         let mut plan = self.scenario.plan(target, seconds);
         plan.rate = rate;
         plan.watch = Some(proxy.as_ref().unwrap_or(&engine).pid());
@@ -184,6 +190,20 @@ impl Bench<'_> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let load = self.children.start(&mut command, self.cores.map(|(_, load)| load))?;
         serde_json::from_str(&load.output()?).context("the load generator's report is malformed")
+    }
+}
+
+/// What a proxy does about its configuration after it has begun to answer is not what calls cost.
+fn until_at_rest(pid: u32) {
+    let deadline = Instant::now() + START;
+    let mut before = process::cpu(pid);
+    while Instant::now() < deadline {
+        std::thread::sleep(REST);
+        let now = process::cpu(pid);
+        if now.saturating_sub(before) < REST / 10 {
+            return;
+        }
+        before = now;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::wire::hpack::{TABLE, put_plain};
 use crate::wire::link::{Event, Link, Streams};
 use crate::wire::messages::{Messages, PREFIX, put_prefix};
 use crate::wire::socket::Socket;
+use crate::wire::waiting::Waiting;
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ struct Stream {
     bytes: u64,
     headed: bool,
     /// What the windows have no room for, and whether the call ends after it.
-    waiting: Vec<u8>,
+    waiting: Waiting,
     ends: bool,
     /// The time of the latest delayed answer: the next one is not before it.
     latest: Instant,
@@ -141,7 +142,7 @@ impl Http2 {
             count: 0,
             bytes: 0,
             headed: false,
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
             ends: false,
             latest: shared.now,
         };
@@ -273,12 +274,12 @@ impl Http2 {
         }
         stream.ends |= end;
         if !stream.waiting.is_empty() {
-            stream.waiting.extend_from_slice(bytes);
+            stream.waiting.push(bytes);
             return;
         }
         let sent = self.link.send(id, &mut stream.window, bytes, end && !grpc);
         if sent < bytes.len() {
-            stream.waiting.extend_from_slice(&bytes[sent..]);
+            stream.waiting.push(&bytes[sent..]);
             self.blocked.push(id);
         } else if end {
             self.finish(id, shared);
@@ -304,11 +305,10 @@ impl Http2 {
         let blocked = std::mem::take(&mut self.blocked);
         for id in blocked {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            let waiting = std::mem::take(&mut stream.waiting);
             let end = stream.ends && !stream.kind.is_grpc();
-            let sent = self.link.send(id, &mut stream.window, &waiting, end);
-            if sent < waiting.len() {
-                stream.waiting = waiting[sent..].to_vec();
+            let sent = self.link.send(id, &mut stream.window, stream.waiting.left(), end);
+            stream.waiting.take(sent);
+            if !stream.waiting.is_empty() {
                 self.blocked.push(id);
             } else if stream.ends {
                 self.finish(id, shared);

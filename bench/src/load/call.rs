@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::plan::{Kind, Plan};
 use super::report::Tally;
 use crate::wire::messages::{Messages, PREFIX, put_prefix};
+use crate::wire::waiting::Waiting;
 
 /// Messages begin at one of so many places of the pattern, so that one taken for another shows.
 const PLACES: u64 = 4096;
@@ -65,7 +66,7 @@ pub struct Call {
     /// When the messages were sent whose answers are to come.
     pub sent_at: VecDeque<Instant>,
     /// What the windows had no room for.
-    pub waiting: Vec<u8>,
+    pub waiting: Waiting,
     /// Nothing comes after what is sent or waits.
     pub ended: bool,
     /// The head of the answer came.
@@ -88,7 +89,7 @@ impl Call {
             sent: 0,
             received: 0,
             sent_at: VecDeque::new(),
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
             ended: false,
             headed: false,
             fault: None,

@@ -112,12 +112,12 @@ impl Http2 {
     fn send_bytes(&mut self, id: u32, call: &mut Call, bytes: &[u8], end: bool) {
         call.ended |= end;
         if !call.waiting.is_empty() {
-            call.waiting.extend_from_slice(bytes);
+            call.waiting.push(bytes);
             return;
         }
         let sent = self.link.send(id, &mut call.window, bytes, end);
         if sent < bytes.len() {
-            call.waiting.extend_from_slice(&bytes[sent..]);
+            call.waiting.push(&bytes[sent..]);
             self.blocked.push(id);
         }
     }
@@ -264,8 +264,8 @@ impl Http2 {
     fn unblock(&mut self) {
         for id in std::mem::take(&mut self.blocked) {
             let Some(call) = self.calls.get_mut(&id) else { continue };
-            let sent = self.link.send(id, &mut call.window, &call.waiting, call.ended);
-            call.waiting.drain(..sent);
+            let sent = self.link.send(id, &mut call.window, call.waiting.left(), call.ended);
+            call.waiting.take(sent);
             if !call.waiting.is_empty() {
                 self.blocked.push(id);
             }
