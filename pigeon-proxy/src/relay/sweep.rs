@@ -66,6 +66,10 @@ impl State {
             // What is never given back makes the window smaller for ever, until every call hangs.
             let all = conn.h2.streams() > 0 || conn.h2.unreleased() == 0;
             debug_assert!(all, "{} bytes were not given back", conn.h2.unreleased());
+            // Longer than a round trip: nothing late is to be expected.
+            if conn.h2.streams() == 0 && self.now.saturating_duration_since(conn.heard) > PERIOD {
+                conn.h2.trim();
+            }
             match due(conn, self.now) {
                 Due::Nothing => {}
                 Due::Ping => {
