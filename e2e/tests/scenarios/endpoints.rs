@@ -39,6 +39,12 @@ fn a_drained_endpoint_gets_no_new_calls_and_keeps_those_it_has(transport: Transp
         all.iter().any(|one| one["address"] == address.as_str() && one["state"] == "draining")
     });
 
+    // Listing the endpoints anew does not put it back to work.
+    let both = format!("{},{address}", cluster.engines[1].address());
+    cluster.ctl.ok(&["engine", "set", "demo", "--static", &both]);
+    cluster.in_sync();
+    assert!(who(&channel, 50).iter().all(|engine| engine == "demo-2"));
+
     cluster.ctl.ok(&["engine", "undrain", "demo", "--endpoint", &address]);
     cluster.in_sync();
     assert!(who(&channel, 60).iter().any(|engine| engine == "demo-1"));

@@ -90,7 +90,7 @@ pub struct DrainArgs {
 /// The fields of an engine. An empty text removes a field.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EngineFields {
-    /// Its endpoints, all of them; HOST:PORT=SLOTS overrides --slots for one
+    /// Its endpoints, all of them; HOST:PORT=SLOTS overrides --slots for one. Those that stay keep weight and drain
     #[arg(long = "static", value_name = "HOST:PORT,…", value_delimiter = ',', value_parser = values::endpoint)]
     pub endpoints: Option<Vec<StaticEndpoint>>,
     /// Whether slots limit calls: strictly, loosely, or not at all

@@ -25,6 +25,7 @@ pub(crate) fn add(desk: &Desk, args: AddEngine) -> Outcome {
 pub(crate) fn set(desk: &Desk, args: SetEngine) -> Outcome {
     object::set(desk, Kind::Engine, &args.name, args.change, |before| {
         let mut fields = fields::of(&args.fields);
+        fields::keep_endpoints(&mut fields, before);
         if args.fields.pool == Some(PoolArg::Off) {
             fields::leave_slots(&mut fields, before);
         }

@@ -93,3 +93,45 @@ pub(super) fn leave_slots(fields: &mut Fields, before: &Value) {
         fields.put("endpoints", Some(endpoints));
     }
 }
+
+/// An endpoint that stays keeps what `--static` cannot say: who lists the endpoints anew must not put one that
+/// is drained back to work.
+pub(super) fn keep_endpoints(fields: &mut Fields, before: &Value) {
+    let Some(mut endpoints) = fields.get("endpoints").and_then(Value::as_array).cloned() else {
+        return;
+    };
+    let known = before.pointer("/spec/endpoints").and_then(Value::as_array);
+    for endpoint in &mut endpoints {
+        let same = |e: &&Value| e.get("address") == endpoint.get("address");
+        let Some(known) = known.and_then(|known| known.iter().find(same)) else { continue };
+        for field in ["weight", "drain"] {
+            if let Some(value) = known.get(field).cloned() {
+                endpoint[field] = value;
+            }
+        }
+    }
+    fields.put("endpoints", Some(endpoints));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_that_stay_keep_weight_and_drain() {
+        let before = json!({"spec": {"endpoints": [
+            {"address": "a:1", "weight": 3, "slots": 9}, {"address": "b:1", "drain": true}, {"address": "c:1", "weight": 5},
+        ]}});
+        let mut fields = Fields::default();
+        keep_endpoints(&mut fields, &before);
+        assert_eq!(fields.get("endpoints"), None);
+        let listed =
+            json!([{"address": "b:1"}, {"address": "d:1"}, {"address": "a:1", "slots": 2}]);
+        fields.put("endpoints", Some(listed));
+        keep_endpoints(&mut fields, &before);
+        let wanted = json!([
+            {"address": "b:1", "drain": true}, {"address": "d:1"}, {"address": "a:1", "slots": 2, "weight": 3},
+        ]);
+        assert_eq!(fields.get("endpoints"), Some(&wanted));
+    }
+}
