@@ -37,7 +37,8 @@ impl State {
         let now = self.now;
         let call = self.calls.get_mut(at)?;
         let route = call.route.clone()?;
-        if call.answered || call.attempts.replay.is_none() {
+        // None after the head of an answer, too.
+        if call.attempts.replay.is_none() {
             return None;
         }
         let rules = (&route.retry, &*route.budget);

@@ -82,8 +82,8 @@ impl State {
             Stage::Slot(task) => task.abort(),
             Stage::Bridge(bridge) => bridge.task.abort(),
             Stage::Engine | Stage::TurnedDown(_) => self.break_off(at, code::CANCEL),
-            Stage::Connection => drop(call.permit.take()),
-            Stage::Pause | Stage::Dismissed(_) | Stage::Over => {}
+            // The slot goes with the call.
+            Stage::Connection | Stage::Pause | Stage::Dismissed(_) | Stage::Over => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use http_body_util::Full;
 use tonic::Code;
 
 use super::support::*;
@@ -21,6 +22,7 @@ on_both_paths! {
     without_keepalive_there_are_no_pings,
     calls_end_at_a_removed_endpoint_after_its_drain_timeout,
     messages_that_are_too_long_end_the_call,
+    uploads_that_are_cut_short_leave_the_clients_windows_open,
 }
 
 const ROUTE: &str = "\n---\nkind: route\nname: r\nspec: {match: {}, engine: e}\n";
@@ -285,6 +287,51 @@ async fn windows_are_told_to_the_engine() {
         wire
     });
     assert_eq!(answer.head.headers["grpc-status"], "0");
+}
+
+/// What an engine that answers early did not want is given back to the client's windows.
+async fn uploads_that_are_cut_short_leave_the_clients_windows_open(path: Path) {
+    let engine = WireEngine::start().await;
+    let rig = Rig::start(path, &(strict(&[engine.address()], 4, "") + ROUTE)).await;
+    let (mut sender, mut wire) = {
+        let (opened, wire) = tokio::join!(rig.h2_unread(request(&rig)), async {
+            let mut wire = engine.accept().await;
+            let stream = wire.request().await;
+            wire.grpc(stream, 0).await;
+            wire
+        });
+        (opened.0, wire)
+    };
+    // Of each upload as much as a stream may hold stays behind: after 80 of them more than a connection may.
+    for n in 0..80 {
+        let upload = request(&rig).map(|_| Full::new(Bytes::from(vec![0; 400_000])));
+        let call = async {
+            sender.ready().await.unwrap();
+            sender.send_request(upload).await
+        };
+        let answered = async {
+            let (mut stream, mut got) = (0, 0);
+            while got < 60_000 {
+                let frame = wire.frame().await.expect("the connection closed");
+                match frame.kind {
+                    super::wire::HEADERS => {
+                        stream = frame.stream;
+                        // Room on the connection; that of the stream is never enlarged.
+                        wire.send(WINDOW_UPDATE, 0, 0, &65_535_u32.to_be_bytes()).await;
+                    }
+                    0 if frame.stream == stream => got += frame.payload.len(),
+                    _ => {}
+                }
+            }
+            wire.grpc(stream, 0).await;
+        };
+        let both = async { tokio::join!(call, answered) };
+        let (answer, ()) = tokio::time::timeout(super::support::FOR_EVER, both)
+            .await
+            .unwrap_or_else(|_| panic!("upload {n} hangs"));
+        assert_eq!(answer.unwrap().headers()["grpc-status"], "0");
+    }
+    rig.until_free().await;
 }
 
 fn number(bytes: &[u8]) -> u32 {

@@ -16,6 +16,7 @@ on_both_paths! {
     a_full_line_refuses_at_once,
     a_waiter_that_goes_away_leaves_at_once,
     waiting_counts_against_the_calls_own_deadline,
+    a_request_that_ends_while_it_waits_is_ended_at_the_engine,
     loose_grows_to_its_factor_and_then_waits,
     off_counts_and_never_limits,
     a_slot_rests_after_we_broke_its_call_off,
@@ -141,6 +142,27 @@ async fn a_waiter_that_goes_away_leaves_at_once(path: Path) {
     drop(socket);
     rig.until(|u| u.waiting == 0).await;
     assert_eq!(demo.stats.read().calls, 1);
+}
+
+/// Nothing but the end of the request is kept for the engine, and must get there.
+async fn a_request_that_ends_while_it_waits_is_ended_at_the_engine(path: Path) {
+    let demo = demo().await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, ", queue: 5") + ROUTES)).await;
+    let (send, audio) = upload();
+    let mut first = rig.speech().recognize(audio).await.unwrap().into_inner();
+    let (none, empty) = upload();
+    drop(none);
+    let mut speech = rig.speech();
+    let waiting = tokio::spawn(async move { speech.recognize(empty).await });
+    rig.until(|u| u.waiting == 1).await;
+    drop(send);
+    while first.message().await.unwrap().is_some() {}
+    let ended = async {
+        let mut answers = waiting.await.unwrap().unwrap().into_inner();
+        while answers.message().await.unwrap().is_some() {}
+    };
+    tokio::time::timeout(FOR_EVER, ended).await.expect("the engine waits for the end");
+    rig.until_free().await;
 }
 
 async fn waiting_counts_against_the_calls_own_deadline(path: Path) {
