@@ -37,6 +37,13 @@ struct Outgoing {
     upload: Arc<Upload>,
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // Without an answer the call is over.
+        self.upload.end(false);
+    }
+}
+
 /// A slot, and a connection to its endpoint.
 type Reached = (Permit, Link);
 

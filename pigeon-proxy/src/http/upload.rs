@@ -61,7 +61,18 @@ impl Upload {
 
     /// There is an answer: nothing is sent again.
     pub(super) fn settle(&self) {
-        self.lock().settle();
+        let mut source = self.lock();
+        source.settled = true;
+        source.settle();
+    }
+
+    /// No attempt is left, or (`settled`) the only one is over: what the caller still sends is let go, and no
+    /// longer takes room of its connection's window. An engine that does not read would keep it for ever.
+    pub(super) fn end(&self, settled: bool) {
+        let mut source = self.lock();
+        if source.settled == settled {
+            source.end();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Source> {
@@ -97,6 +108,7 @@ impl Uplink {
         let first = self.state.compare_exchange(FLOWING, how, Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             self.waker.wake();
+            self.upload.end(true);
         }
     }
 

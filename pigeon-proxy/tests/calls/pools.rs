@@ -302,8 +302,8 @@ async fn uploads_that_are_cut_short_leave_the_clients_windows_open(path: Path) {
         });
         (opened.0, wire)
     };
-    // Of each upload as much as a stream may hold stays behind: after 80 of them more than a connection may.
-    for n in 0..80 {
+    // Of each upload as much as a stream may hold stays behind: after 320 of them more than a connection may.
+    for n in 0..320 {
         let upload = request(&rig).map(|_| Full::new(Bytes::from(vec![0; 400_000])));
         let call = async {
             sender.ready().await.unwrap();

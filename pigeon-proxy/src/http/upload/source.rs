@@ -34,6 +34,10 @@ pub(super) struct Source {
     sent_trailers: bool,
     /// Whether everything that was read is in `kept`, and is to be.
     keeping: bool,
+    /// There is an answer.
+    pub(super) settled: bool,
+    /// It was ended before its end.
+    ended: bool,
     buffer: usize,
     round: u32,
     scanner: MessageScanner,
@@ -52,6 +56,8 @@ impl Source {
             sent: 0,
             sent_trailers: false,
             keeping: true,
+            settled: false,
+            ended: false,
             buffer,
             round: 0,
             scanner: MessageScanner::default(),
@@ -82,6 +88,14 @@ impl Source {
         self.forget();
     }
 
+    /// Whoever asks for more gets an error.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.body = None;
+        self.kept = BytesMut::new();
+        self.sent = 0;
+    }
+
     /// Lets go of what was kept, once it has been sent.
     fn forget(&mut self) {
         if !self.keeping && self.sent == self.kept.len() {
@@ -97,7 +111,7 @@ impl Source {
         cx: &mut Context<'_>,
         count: impl Fn(usize),
     ) -> Polled {
-        if round != self.round || self.fault.is_some() {
+        if self.ended || round != self.round || self.fault.is_some() {
             return Poll::Ready(Some(Err(())));
         }
         if let Some(again) = self.kept_part() {
@@ -167,7 +181,10 @@ impl Source {
     pub(super) fn is_over(&self) -> bool {
         let kept = self.sent < self.kept.len();
         let trailers = self.kept_trailers.is_some() && !self.sent_trailers;
-        !kept && !trailers && self.body.as_ref().is_none_or(CallerBody::is_end_stream)
+        !self.ended
+            && !kept
+            && !trailers
+            && self.body.as_ref().is_none_or(CallerBody::is_end_stream)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
