@@ -38,9 +38,7 @@ impl State {
         let call = self.calls.get_mut(at)?;
         let route = call.route.clone()?;
         // None after the head of an answer, too.
-        if call.attempts.replay.is_none() {
-            return None;
-        }
+        call.attempts.replay.as_ref()?;
         let rules = (&route.retry, &*route.budget);
         let seed = fastrand::u64(..);
         let pause = call.attempts.tries.again(rules, failed, now, call.deadline, seed)?;
