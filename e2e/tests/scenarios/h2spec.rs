@@ -26,6 +26,11 @@ impl Case {
     }
 }
 
+/// How often a case may be run until it passes. Some begin a request and break a rule before they end it; on a
+/// busy machine the engine's whole answer can be faster, and the stream is then reset with NO_ERROR (RFC 9113,
+/// section 8.1) before the rule is broken.
+const TRIES: usize = 3;
+
 /// Runs h2spec against a proxy of its own.
 fn run(program: &Path, transport: Transport, strict: bool) -> Vec<Case> {
     let cluster = Cluster::over(transport, 1, 1);
@@ -33,6 +38,23 @@ fn run(program: &Path, transport: Transport, strict: bool) -> Vec<Case> {
     cluster.add_engine("demo", &["--protocol", "h2c"]);
     cluster.ctl.ok(&["route", "add", "hello", "--path", "/hello", "--engine", "demo"]);
     cluster.in_sync();
+    let mut cases = once(program, &cluster, strict);
+    for _ in 1..TRIES {
+        if cases.iter().all(|case| case.fault.is_none()) {
+            break;
+        }
+        let again = once(program, &cluster, strict);
+        for case in cases.iter_mut().filter(|case| case.fault.is_some()) {
+            if again.iter().any(|other| other.is(case) && other.fault.is_none()) {
+                case.fault = None;
+            }
+        }
+    }
+    assert!(cases.len() > 140, "{} cases over {transport}", cases.len());
+    cases
+}
+
+fn once(program: &Path, cluster: &Cluster, strict: bool) -> Vec<Case> {
     let report = cluster.dir.path().join("report.xml");
     let mut command = Command::new(program);
     command.args(["--host", "127.0.0.1", "--path", "/hello", "--timeout", "5"]);
@@ -44,9 +66,7 @@ fn run(program: &Path, transport: Transport, strict: bool) -> Vec<Case> {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = std::fs::read_to_string(&report)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    let cases = cases(&text);
-    assert!(cases.len() > 140, "{} cases over {transport}", cases.len());
-    cases
+    cases(&text)
 }
 
 /// The cases of a JUnit report as h2spec writes it: one element a line, no other nesting.
