@@ -186,6 +186,7 @@ mod tests {
             ratio: None,
             per_second: None,
             latency: None,
+            resident_mib: None,
             failures: 0,
             notes: Vec::new(),
         };

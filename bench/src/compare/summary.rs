@@ -43,6 +43,8 @@ pub struct Line {
     pub per_second: Option<f64>,
     /// 50th, 99th and 99.9th percentile, microseconds; none where none were measured.
     pub latency: Option<[f64; 3]>,
+    /// Resident memory of the proxy at the end, MiB; none of what has no process of its own.
+    pub resident_mib: Option<f64>,
     /// Failed calls of all rounds.
     pub failures: u64,
     /// What else there is to say.
@@ -86,6 +88,9 @@ fn line(peer: &str, runs: &[&Run], scenario: Option<&Scenario>) -> Line {
     }
     notes.sort();
     notes.dedup();
+    let resident = reports.iter().filter(|_| peer != "direct").filter_map(|report| {
+        report.watched.map(|watched| watched.resident_after as f64 / f64::from(1 << 20))
+    });
     // Nothing is timed while everything is opened.
     let idle = scenario.is_some_and(|s| s.measure == Measure::Memory);
     let latency =
@@ -99,6 +104,7 @@ fn line(peer: &str, runs: &[&Run], scenario: Option<&Scenario>) -> Line {
             [Some(p50), Some(p99), Some(p999)] if p999 > 0.0 && !idle => Some([p50, p99, p999]),
             _ => None,
         },
+        resident_mib: Spread::of(resident).map(|spread| spread.median),
         failures: reports.iter().flat_map(|report| report.failures.values()).sum(),
         notes,
     }

@@ -14,6 +14,7 @@ pub fn of(scenario: &Scenario, lines: &[Line]) -> String {
             "p50 us",
             "p99 us",
             "p99.9 us",
+            "MiB",
             "pigeon /",
             "",
             "failed",
@@ -39,7 +40,7 @@ pub fn of(scenario: &Scenario, lines: &[Line]) -> String {
     text
 }
 
-fn row(line: &Line) -> [String; 10] {
+fn row(line: &Line) -> [String; 11] {
     let range = |spread: &Spread| format!("[{}-{}]", number(spread.min), number(spread.max));
     let or_empty = |value: Option<f64>| value.map(number).unwrap_or_default();
     let percentile = |n: usize| or_empty(line.latency.map(|latency| latency[n]));
@@ -52,6 +53,7 @@ fn row(line: &Line) -> [String; 10] {
         percentile(0),
         percentile(1),
         percentile(2),
+        or_empty(line.resident_mib),
         line.ratio.map(|r| ratio(r.median)).unwrap_or_default(),
         line.ratio.map(|r| format!("[{}-{}]", ratio(r.min), ratio(r.max))).unwrap_or_default(),
         if line.failures > 0 { line.failures.to_string() } else { String::new() },
