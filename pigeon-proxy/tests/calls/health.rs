@@ -100,7 +100,8 @@ async fn what_grpc_health_says_decides() {
     rig.until(is(State::Unhealthy, "grpc.health.v1 says NOT_SERVING")).await;
     let status = rig.echo().ping(ping()).await.unwrap_err();
     assert_eq!(reason(&status), Some("no_endpoint"));
-    let labels = format!(r#"{{endpoint="{address}",engine="e",state="unhealthy"}} 1"#);
+    let labels =
+        format!(r#"{{cause="check",endpoint="{address}",engine="e",state="unhealthy"}} 1"#);
     assert!(rig.metrics.render().contains(&format!("pigeon_endpoint_state{labels}")));
     reporter.set_service_status("", ServingStatus::Serving).await;
     rig.until(is(State::Healthy, "")).await;

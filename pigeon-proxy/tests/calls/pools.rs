@@ -2,15 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http_body_util::Full;
 use tonic::Code;
 
 use super::support::*;
 use super::told::{Say, Told, told};
-use super::wire::{PING, SETTINGS, WINDOW_UPDATE, WireEngine};
+use super::wire::{Frame, PING, SETTINGS, WINDOW_UPDATE, Wire, WireEngine};
 
 on_both_paths! {
     exclusive_connections_carry_one_call_at_a_time,
@@ -291,52 +291,98 @@ async fn windows_are_told_to_the_engine() {
 
 /// What an engine that answers early did not want is given back to the client's windows.
 async fn uploads_that_are_cut_short_leave_the_clients_windows_open(path: Path) {
+    const AT_ONCE: u32 = 10;
     let engine = WireEngine::start().await;
-    let rig = Rig::start(path, &(strict(&[engine.address()], 4, "") + ROUTE)).await;
-    let (mut sender, mut wire) = {
-        let (opened, wire) = tokio::join!(rig.h2_unread(request(&rig)), async {
-            let mut wire = engine.accept().await;
-            let stream = wire.request().await;
-            wire.grpc(stream, 0).await;
-            wire
-        });
-        (opened.0, wire)
-    };
-    // Of each upload as much as a stream may hold stays behind: after 320 of them more than a connection may.
-    for n in 0..320 {
-        let upload = request(&rig).map(|_| Full::new(Bytes::from(vec![0; 400_000])));
-        let call = async {
-            sender.ready().await.unwrap();
-            sender.send_request(upload).await
-        };
-        let answered = async {
-            let (mut stream, mut got, mut pongs) = (0, 0, 0);
-            // Some round trips later the client has filled what the gateway has room for.
-            while got < 60_000 || pongs < 4 {
-                let frame = wire.frame().await.expect("the connection closed");
-                match frame.kind {
-                    super::wire::HEADERS => {
-                        stream = frame.stream;
-                        // Room on the connection; that of the stream is never enlarged.
-                        wire.send(WINDOW_UPDATE, 0, 0, &65_535_u32.to_be_bytes()).await;
-                    }
-                    0 if frame.stream == stream => got += frame.payload.len(),
-                    PING => pongs += 1,
-                    _ => {}
-                }
-                if got >= 60_000 && matches!(frame.kind, 0 | PING) {
-                    wire.send(PING, 0, 0, &[0; 8]).await;
-                }
+    let rig = Rig::start(path, &(strict(&[engine.address()], AT_ONCE, "") + ROUTE)).await;
+    let mut client = Wire::connect(rig.address).await;
+    let mut window = 65_535;
+    let mut wire = None;
+    // More than either path lets a client have under way on a connection.
+    for round in 0..(68 << 20) / (AT_ONCE * 65_535) {
+        let ids: Vec<u32> = (0..AT_ONCE).map(|n| 2 * (round * AT_ONCE + n) + 1).collect();
+        let mut streams = Vec::new();
+        for id in &ids {
+            client.ask(*id).await;
+            if wire.is_none() {
+                // Streams begin without a window: all that the client sends stays in the gateway.
+                wire = Some(engine.accept_with(&[0, 4, 0, 0, 0, 0]).await);
             }
-            wire.grpc(stream, 0).await;
-        };
-        let both = async { tokio::join!(call, answered) };
-        let (answer, ()) = tokio::time::timeout(super::support::FOR_EVER, both)
-            .await
-            .unwrap_or_else(|_| panic!("upload {n} hangs"));
-        assert_eq!(answer.unwrap().headers()["grpc-status"], "0");
+            streams.push(wire.as_mut().unwrap().request().await);
+        }
+        for id in &ids {
+            while window < 65_535 {
+                window_of(&mut client, &mut window).await;
+            }
+            for part in [[0; 13_107]; 5] {
+                client.send(0, 0, *id, &part).await;
+                window -= 13_107;
+            }
+        }
+        // Answered in turn: everything before it has been read.
+        client.send(PING, 0, 0, &[0; 8]).await;
+        while window_of(&mut client, &mut window).await.kind != PING {}
+        for stream in streams {
+            wire.as_mut().unwrap().grpc(stream, 0).await;
+        }
+        let mut left = ids.len();
+        while left > 0 {
+            let frame = window_of(&mut client, &mut window).await;
+            left -= usize::from(ids.contains(&frame.stream) && frame.flags & 1 != 0);
+        }
     }
     rig.until_free().await;
+}
+
+/// The next frame; what it adds to the window of the connection is added.
+async fn window_of(client: &mut Wire, window: &mut u32) -> Frame {
+    let frame = client.frame().await.expect("the gateway closed the connection");
+    if frame.kind == WINDOW_UPDATE && frame.stream == 0 {
+        *window += number(&frame.payload);
+    }
+    frame
+}
+
+/// A connection whose engine reads nothing gets no more calls; another is opened. All calls come from one
+/// client, so that one worker has them.
+#[tokio::test]
+async fn a_connection_that_is_stuck_gets_no_more_calls() {
+    let engine = WireEngine::start().await;
+    let pool = "pool: {max_streams_per_connection: 10000}";
+    let config = super::support::engine(&[engine.address()], pool) + ROUTE;
+    let rig = Rig::start(Path::Relay, &config).await;
+    let mut client = Wire::connect(rig.address).await;
+    client.ask(1).await;
+    // Windows as large as they can be, and then not a byte is read.
+    let mut stuck = engine.accept_with(&[0, 4, 0x7f, 0xff, 0xff, 0xff]).await;
+    stuck.request().await;
+    stuck.send(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes()).await;
+    let calls = async {
+        let (mut window, mut credit, mut last) = (65_535, 65_535, 1);
+        loop {
+            let part = window.min(credit).min(16_384);
+            if part > 0 {
+                client.send(0, 0, 1, &vec![0; part as usize]).await;
+                (window, credit) = (window - part, credit - part);
+                continue;
+            }
+            let next = window_of(&mut client, &mut window);
+            match tokio::time::timeout(Duration::from_millis(50), next).await {
+                Ok(frame) if frame.kind == WINDOW_UPDATE && frame.stream == 1 => {
+                    credit += number(&frame.payload);
+                }
+                Ok(_) => {}
+                // Nothing is taken any more: the next call needs a connection of its own.
+                Err(_) => {
+                    last += 2;
+                    client.ask(last).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = calls => {}
+        second = engine.accept() => drop(second),
+    }
 }
 
 fn number(bytes: &[u8]) -> u32 {

@@ -47,18 +47,41 @@ impl WireEngine {
 
     /// The next connection, its preface read and ours sent.
     pub async fn accept(&self) -> Wire {
+        self.accept_with(&[]).await
+    }
+
+    /// The same; `settings` = the payload of SETTINGS.
+    pub async fn accept_with(&self, settings: &[u8]) -> Wire {
         let accepted = tokio::time::timeout(FOR_EVER, self.0.accept()).await;
         let mut socket = accepted.unwrap().unwrap().0;
+        socket.set_nodelay(true).unwrap();
         let mut preface = [0; 24];
         socket.read_exact(&mut preface).await.unwrap();
         assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         let mut wire = Wire { socket, answers_pings: true };
-        wire.send(SETTINGS, 0, 0, &[]).await;
+        wire.send(SETTINGS, 0, 0, settings).await;
         wire
     }
 }
 
 impl Wire {
+    /// A client's connection.
+    pub async fn connect(to: SocketAddr) -> Self {
+        let mut socket = TcpStream::connect(to).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        let mut wire = Self { socket, answers_pings: true };
+        wire.send(SETTINGS, 0, 0, &[]).await;
+        wire
+    }
+
+    /// Opens a stream with a gRPC request whose body is still to come.
+    pub async fn ask(&mut self, stream: u32) {
+        // POST, http, and literals that are not indexed: path, authority, content-type.
+        let block = b"\x83\x86\x04\x02/x\x01\x01h\x0f\x10\x10application/grpc";
+        self.send(HEADERS, END_HEADERS, stream, block).await;
+    }
+
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = length[1..].to_vec();
