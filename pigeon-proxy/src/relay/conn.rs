@@ -8,7 +8,7 @@ use pigeon_proto::model::Listener;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::lists::{FOR_CLIENT, FOR_ENGINE, Seen};
+use super::lists::Seen;
 use crate::engine::lifetime::{Age, Lifetime};
 use crate::engine::{Endpoint, Engine};
 use crate::h2::{Config, Connection, Encoded, Role};
@@ -26,6 +26,9 @@ const CLIENT_BUDGET: u32 = 16 << 20;
 const ENGINE_WINDOW: u32 = 4 << 20;
 /// The largest head of an answer.
 const ENGINE_MAX_HEAD: u32 = 256 << 10;
+/// Encodings remembered per connection: a client gets few different heads, an engine those of many clients.
+const FOR_CLIENT: usize = 8;
+const FOR_ENGINE: usize = 64;
 
 /// A connection.
 pub(super) struct Conn {

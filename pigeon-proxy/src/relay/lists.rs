@@ -14,9 +14,6 @@ const BLOCKS: usize = 8;
 const LONGEST: usize = 512;
 /// Lists shared per worker; when there are more, all are forgotten and learned again.
 const SHARED: usize = 4_096;
-/// Encodings remembered per connection: a client gets few different heads, an engine those of many clients.
-pub(super) const FOR_CLIENT: usize = 8;
-pub(super) const FOR_ENGINE: usize = 64;
 
 /// The lists that connections of this worker share.
 pub(super) struct Shared {
