@@ -31,8 +31,8 @@ use pigeon_proto::model::{self, Address, Name, PoolMode};
 use self::balance::Pick;
 pub use self::clock::Clock;
 pub(crate) use self::clock::scramble;
-pub use self::condition::State;
 use self::condition::flag;
+pub use self::condition::{Cause, State};
 pub use self::ejection::Stay;
 pub use self::endpoint::Endpoint;
 pub use self::outcome::{Failure, Outcome};
@@ -40,7 +40,7 @@ pub use self::registry::Registry;
 use self::settings::us;
 pub use self::settings::{Member, Settings};
 pub use self::stats::CLASSES;
-pub use self::watch::Change;
+pub use self::watch::{Change, Standing};
 use crate::admit::{Grant, Permit, Queue, Refusal, Served, Share, Tried, Waiter, deliver};
 
 /// A named upstream service at run time. It and its endpoints hold each other until [`Engine::remove`].

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use pigeon_proto::model::{Address, Name, Snapshot};
 use tokio::sync::Notify;
 
-use crate::engine::{CLASSES, Clock, Engine, Member, Registry, State};
+use crate::engine::{CLASSES, Cause, Clock, Engine, Member, Registry, Standing, State};
 use crate::metrics::Metrics;
 use crate::record::AccessLog;
 use crate::table::Table;
@@ -56,7 +56,9 @@ pub struct EndpointUsage {
     pub slots: Option<u32>,
     /// How it does.
     pub state: State,
-    /// Why it is not healthy, in words; empty if it is.
+    /// Why, in one word.
+    pub cause: Cause,
+    /// Why it is not healthy, for people; empty if it is.
     pub reason: String,
     /// Calls ended there since the proxy started.
     pub calls: u64,
@@ -182,13 +184,14 @@ fn usage_of(engine: &Engine) -> EngineUsage {
     let (calls, failures) = engine.counted();
     let now_us = engine.clock().now_us();
     let endpoint = |member: &Member| {
-        let (state, reason) = engine.state(&settings, member);
+        let Standing { state, cause, reason } = engine.standing(&settings, member);
         let (calls, failures) = member.endpoint.counted();
         EndpointUsage {
             address: member.endpoint.address().clone(),
             in_use: member.endpoint.in_use(),
             slots: Engine::slots_shown(&settings, member),
             state,
+            cause,
             reason,
             calls,
             failures,

@@ -144,7 +144,8 @@ impl Metrics {
             for endpoint in &engine.endpoints {
                 let labels = [name, endpoint.address.as_str()];
                 g.slots_in_use.with_label_values(&labels).set(endpoint.in_use.into());
-                g.state.with_label_values(&[labels[0], labels[1], endpoint.state.as_str()]).set(1);
+                let (state, cause) = (endpoint.state.as_str(), endpoint.cause.as_str());
+                g.state.with_label_values(&[labels[0], labels[1], state, cause]).set(1);
                 if let Some(slots) = endpoint.slots {
                     g.slots.with_label_values(&labels).set(slots.into());
                 }
@@ -170,8 +171,8 @@ impl Gauges {
             state: gauges(
                 r,
                 "pigeon_endpoint_state",
-                "1 for the state an endpoint is in: healthy, starting, draining, ejected or unhealthy.",
-                &["engine", "endpoint", "state"],
+                "1 for the state an endpoint is in: healthy, starting (slow_start), draining (drain), ejected (failures, outlier) or unhealthy (check, unreachable).",
+                &["engine", "endpoint", "state", "cause"],
             ),
             calls_open: gauge(r, "pigeon_calls_open", "Calls running or waiting."),
             connections: gauges(r, "pigeon_connections", "Client connections open.", &listener),

@@ -26,15 +26,16 @@ fn until_state(cluster: &Cluster, address: &str, states: &[&str]) -> Value {
 }
 
 /// Table, JSON and metrics say the same.
-fn is_seen(cluster: &Cluster, address: &str, state: &str, reason: &str) {
+fn is_seen(cluster: &Cluster, address: &str, (state, cause): (&str, &str), reason: &str) {
     let listed = cluster.ctl.run(&["engine", "endpoints", "demo", "-o", "json"]).json();
     let listed = listed.to_string();
     assert!(listed.contains(reason) && listed.contains(state), "{listed}");
     let table = cluster.ctl.ok(&["engine", "endpoints", "demo"]);
     let line = table.lines().find(|line| line.contains(address)).unwrap();
     assert!(line.contains(state) && line.contains(reason), "{table}");
-    let series =
-        format!(r#"pigeon_endpoint_state{{endpoint="{address}",engine="demo",state="{state}"}} 1"#);
+    let series = format!(
+        r#"pigeon_endpoint_state{{cause="{cause}",endpoint="{address}",engine="demo",state="{state}"}} 1"#
+    );
     let metrics = cluster.proxies[0].metrics();
     assert!(metrics.contains(&series), "no {series} in {metrics}");
 }
@@ -54,7 +55,7 @@ fn an_endpoint_that_hangs_is_left_out_until_it_answers_again(transport: Transpor
     let seen = until_state(&cluster, &address, &["unhealthy"]);
     let reason = seen["reason"].as_str().unwrap();
     assert!(!reason.is_empty(), "{seen}");
-    is_seen(&cluster, &address, "unhealthy", reason);
+    is_seen(&cluster, &address, ("unhealthy", "check"), reason);
     assert!(who(&channel, 40).iter().all(|engine| engine == "demo-2"));
 
     cluster.engines[0].process.signal("CONT");
@@ -112,7 +113,7 @@ fn an_endpoint_whose_calls_fail_is_ejected_and_returns(transport: Transport) {
     let seen = until_state(&cluster, &address, &["ejected"]);
     let reason = seen["reason"].as_str().unwrap();
     assert!(reason.contains("3 calls"), "{seen}");
-    is_seen(&cluster, &address, "ejected", reason);
+    is_seen(&cluster, &address, ("ejected", "failures"), reason);
     // … until its time is over.
     until_state(&cluster, &address, &["healthy", "starting"]);
     pigeon_e2e::until("calls reach it again", || {

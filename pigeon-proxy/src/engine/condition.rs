@@ -46,6 +46,41 @@ impl fmt::Display for State {
     }
 }
 
+/// Why an endpoint is in its state: a few words only, so that a metric can have them as a label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// It is healthy.
+    #[default]
+    None,
+    /// It is new, or back, and takes its calls over slowly.
+    SlowStart,
+    /// It is set to drain.
+    Drain,
+    /// Calls in a row failed.
+    Failures,
+    /// Far more of its calls failed than of the others'.
+    Outlier,
+    /// Its checks failed.
+    Check,
+    /// It could not be connected to.
+    Unreachable,
+}
+
+impl Cause {
+    /// The word, as in metrics; empty if it is healthy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::SlowStart => "slow_start",
+            Self::Drain => "drain",
+            Self::Failures => "failures",
+            Self::Outlier => "outlier",
+            Self::Check => "check",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// What is set while something is not as usual. None set: the common case, told by one look.
 pub(super) mod flag {
     /// Fails its checks.
@@ -77,6 +112,8 @@ pub(super) struct Words {
     pub(super) unhealthy: String,
     /// Why it is ejected.
     pub(super) ejected: String,
+    /// The same in one word.
+    pub(super) ejected_cause: Cause,
     /// Why it could not be reached.
     pub(super) avoided: String,
     /// What was reported last.

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 
 use pigeon_proto::model::Millis;
 
-use super::condition::flag;
+use super::condition::{Cause, flag};
 use super::outcome::{Failure, Outcome};
 use super::settings::us;
 use super::{Endpoint, Engine, Member, Settings};
@@ -60,7 +60,7 @@ impl Engine {
         let most = settings.ejection.failures;
         if most > 0 && row >= most {
             let why = format_args!("{row} calls in a row failed, last: {failure}");
-            self.eject(&settings, endpoint, &why, now_us);
+            self.eject(&settings, endpoint, (Cause::Failures, &why), now_us);
         }
     }
 
@@ -69,7 +69,7 @@ impl Engine {
         &self,
         settings: &Settings,
         endpoint: &Arc<Endpoint>,
-        why: &dyn fmt::Display,
+        (cause, why): (Cause, &dyn fmt::Display),
         now_us: u64,
     ) {
         // One at a time, so that two at once do not both take the last place.
@@ -89,6 +89,7 @@ impl Engine {
             .min(us(settings.ejection.max_time));
         let time = Millis::new(time_us / 1_000);
         words.ejected = format!("{why}; ejected for {time}");
+        words.ejected_cause = cause;
         drop(words);
         endpoint.failed_in_a_row.store(0, Ordering::Relaxed);
         condition.clear(flag::STARTING);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pigeon_proto::model::Millis;
 
 use super::balance::WHOLE;
-use super::condition::{State, flag};
+use super::condition::{Cause, State, flag};
 use super::health::Verdict;
 use super::outliers::outliers;
 use super::settings::us;
@@ -22,6 +22,17 @@ pub struct Change {
     /// What it is.
     pub to: State,
     /// Why, in words; empty if it is healthy.
+    pub reason: String,
+}
+
+/// How an endpoint does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// In one word.
+    pub state: State,
+    /// Why, in one word.
+    pub cause: Cause,
+    /// Why, for people; empty if it is healthy.
     pub reason: String,
 }
 
@@ -57,7 +68,8 @@ impl Engine {
             let why = format_args!(
                 "{failures} of {calls} calls of the last 10s failed, clearly more than elsewhere"
             );
-            self.eject(settings, &settings.members[found].endpoint, &why, now_us);
+            let endpoint = &settings.members[found].endpoint;
+            self.eject(settings, endpoint, (Cause::Outlier, &why), now_us);
         }
     }
 
@@ -86,9 +98,9 @@ impl Engine {
         }
     }
 
-    /// How an endpoint does, and why, in words.
-    pub fn state(&self, settings: &Settings, member: &Member) -> (State, String) {
-        state(settings, member, self.clock.now_us())
+    /// How an endpoint does, and why.
+    pub fn standing(&self, settings: &Settings, member: &Member) -> Standing {
+        standing(settings, member, self.clock.now_us())
     }
 }
 
@@ -118,34 +130,34 @@ fn end_what_is_over(settings: &Settings, endpoint: &Endpoint, now_us: u64) -> bo
 }
 
 fn change(settings: &Settings, member: &Member, now_us: u64) -> Option<Change> {
-    let (to, reason) = state(settings, member, now_us);
+    let Standing { state: to, reason, .. } = standing(settings, member, now_us);
     let from = std::mem::replace(&mut member.endpoint.condition.words().told, to);
     let endpoint = Arc::clone(&member.endpoint);
     (from != to).then_some(Change { endpoint, from, to, reason })
 }
 
-fn state(settings: &Settings, member: &Member, now_us: u64) -> (State, String) {
+fn standing(settings: &Settings, member: &Member, now_us: u64) -> Standing {
     let (endpoint, condition) = (&member.endpoint, &member.endpoint.condition);
-    if member.drain {
+    let flags = condition.flags();
+    let (state, cause, reason) = if member.drain {
         let reason = match settings.pool.drain_timeout {
             Some(timeout) => format!("set to drain; calls still there after {timeout} are reset"),
             None => "set to drain".to_owned(),
         };
-        return (State::Draining, reason);
-    }
-    let flags = condition.flags();
-    if flags & flag::UNHEALTHY != 0 {
-        return (State::Unhealthy, condition.words().unhealthy.clone());
-    }
-    if condition.ejected_until(now_us).is_some() {
-        return (State::Ejected, condition.words().ejected.clone());
-    }
-    if flags & flag::AVOIDED != 0 && endpoint.avoid.is_set() {
-        return (State::Unhealthy, format!("cannot be reached: {}", condition.words().avoided));
-    }
-    if condition.started(now_us, settings.slow_start_us) < WHOLE {
+        (State::Draining, Cause::Drain, reason)
+    } else if flags & flag::UNHEALTHY != 0 {
+        (State::Unhealthy, Cause::Check, condition.words().unhealthy.clone())
+    } else if condition.ejected_until(now_us).is_some() {
+        let words = condition.words();
+        (State::Ejected, words.ejected_cause, words.ejected.clone())
+    } else if flags & flag::AVOIDED != 0 && endpoint.avoid.is_set() {
+        let reason = format!("cannot be reached: {}", condition.words().avoided);
+        (State::Unhealthy, Cause::Unreachable, reason)
+    } else if condition.started(now_us, settings.slow_start_us) < WHOLE {
         let time = Millis::new(settings.slow_start_us / 1_000);
-        return (State::Starting, format!("slow start over {time}"));
-    }
-    (State::Healthy, String::new())
+        (State::Starting, Cause::SlowStart, format!("slow start over {time}"))
+    } else {
+        (State::Healthy, Cause::None, String::new())
+    };
+    Standing { state, cause, reason }
 }

@@ -149,7 +149,7 @@ fn within<M: Message>(bytes: usize, all: impl Iterator<Item = M>) -> Vec<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::CLASSES;
+    use crate::engine::{CLASSES, Cause};
 
     #[test]
     fn zeros_at_the_end_are_left_out() {
@@ -208,6 +208,7 @@ mod tests {
             in_use: 1,
             slots: Some(2),
             state: State::Unhealthy,
+            cause: Cause::Check,
             reason: "grpc.health.v1 says NOT_SERVING".into(),
             calls: 7,
             failures: 1,

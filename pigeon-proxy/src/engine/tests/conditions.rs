@@ -31,7 +31,13 @@ impl Rig {
 
     fn state(&self, index: usize) -> (State, String) {
         let settings = self.engine.settings();
-        self.engine.state(&settings, &settings.members[index])
+        let standing = self.engine.standing(&settings, &settings.members[index]);
+        (standing.state, standing.reason)
+    }
+
+    fn cause(&self, index: usize) -> Cause {
+        let settings = self.engine.settings();
+        self.engine.standing(&settings, &settings.members[index]).cause
     }
 
     fn states(&self) -> Vec<State> {
@@ -69,6 +75,7 @@ fn failures_in_a_row_eject_for_a_growing_time() {
     rig.fail(0, 1);
     let reason = "5 calls in a row failed, last: engine_reset; ejected for 30s";
     assert_eq!(rig.state(0), (State::Ejected, reason.to_owned()));
+    assert_eq!((rig.cause(0), rig.cause(1)), (Cause::Failures, Cause::None));
     assert_eq!(rig.spread(60)[0], 0);
     rig.pass(29_999);
     assert_eq!(rig.spread(60)[0], 0);
@@ -140,6 +147,7 @@ fn an_outlier_is_ejected_by_the_look() {
     assert_eq!((changes.len(), changes[0].to), (1, State::Ejected));
     assert!(changes[0].reason.starts_with("20 of 45 calls"), "{}", changes[0].reason);
     assert_eq!(rig.states().iter().filter(|s| **s == State::Ejected).count(), 1);
+    assert_eq!(rig.cause(3), Cause::Outlier);
     assert_eq!(rig.engine.look().len(), 0, "told once");
     rig.pass(30_000);
     assert_eq!(rig.engine.look()[0].to, State::Healthy);
@@ -154,6 +162,7 @@ fn an_unhealthy_endpoint_gets_nothing_and_its_waiters_are_told() {
         .checked(&rig.endpoint(0), Verdict::Unhealthy("grpc.health.v1 says NOT_SERVING".into()));
     assert_eq!(now(&mut waiting).expect("told").err(), Some(Refusal::NoEndpoint));
     assert_eq!(rig.state(0), (State::Unhealthy, "grpc.health.v1 says NOT_SERVING".into()));
+    assert_eq!(rig.cause(0), Cause::Check);
     rig.engine.checked(&rig.endpoint(0), Verdict::Healthy);
     assert_eq!(rig.state(0), (State::Healthy, String::new()));
     rig.waiting();
@@ -164,6 +173,7 @@ fn one_that_cannot_be_reached_is_shown_so_until_it_is() {
     let rig = Rig::new(&off(&["a:1", "b:1"]));
     rig.engine.dial_failed(&rig.endpoint(0), 1, &"connection refused");
     assert_eq!(rig.state(0), (State::Unhealthy, "cannot be reached: connection refused".into()));
+    assert_eq!(rig.cause(0), Cause::Unreachable);
     rig.pass(60_000);
     assert_eq!(rig.state(0).0, State::Unhealthy, "nobody knows yet whether it is back");
     rig.engine.dial_succeeded(&rig.endpoint(0));
@@ -180,6 +190,7 @@ fn those_who_come_and_come_back_start_slowly() {
     more.slow_start = Millis::new(10_000);
     rig.engine.update(&more);
     assert_eq!(rig.state(2), (State::Starting, "slow start over 10s".into()));
+    assert_eq!(rig.cause(2), Cause::SlowStart);
     // 10 %: one call of 21. Half of it later: 55 %.
     assert_eq!(rig.spread(21)[2], 1);
     rig.pass(5_000);
@@ -210,6 +221,7 @@ fn a_draining_endpoint_keeps_its_calls_until_the_timeout() {
     rig.engine.update(&spec);
     assert_eq!(rig.endpoint(0).cut_at(), None);
     assert_eq!(rig.state(0), (State::Draining, "set to drain".into()));
+    assert_eq!(rig.cause(0), Cause::Drain);
     let more: Vec<_> = (0..2).map(|_| rig.granted()).collect();
     assert_eq!(on_a(), 2);
     // The timeout counts from when it began to drain, whenever it is set.

@@ -161,7 +161,7 @@ impl World {
     /// Invariants of every pick and every step.
     fn never_against_the_rules(&self, permit: &Permit) {
         let settings = self.rig.engine.settings();
-        let state = |m: &Member| self.rig.engine.state(&settings, m).0;
+        let state = |m: &Member| self.rig.engine.standing(&settings, m).state;
         let at = &settings.members[self.index(permit)];
         assert!(at.endpoint.in_use() <= at.limit, "a slot too many");
         assert_ne!(state(at), State::Unhealthy, "a call to an unhealthy endpoint");
@@ -178,7 +178,7 @@ impl World {
         let now = self.now_us();
         let settings = self.rig.engine.settings();
         let states: Vec<_> =
-            settings.members.iter().map(|m| self.rig.engine.state(&settings, m).0).collect();
+            settings.members.iter().map(|m| self.rig.engine.standing(&settings, m).state).collect();
         // One that is unhealthy may be ejected as well, and then takes a place too.
         let ejected = |m: &&Member| m.endpoint.condition.ejected_until(now).is_some();
         let ejected = settings.members.iter().filter(ejected).count();
@@ -220,8 +220,8 @@ impl World {
             if self.now_us() > OVER_US {
                 let settings = self.rig.engine.settings();
                 for member in &settings.members {
-                    let (state, why) = self.rig.engine.state(&settings, member);
-                    assert_eq!(state, State::Healthy, "{why}");
+                    let standing = self.rig.engine.standing(&settings, member);
+                    assert_eq!(standing.state, State::Healthy, "{}", standing.reason);
                 }
                 break;
             }
