@@ -15,6 +15,8 @@ pub mod table;
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
+
 use self::child::Children;
 use self::peer::Peer;
 use self::results::Results;
@@ -70,6 +72,7 @@ pub fn compare(settings: &Settings) -> anyhow::Result<()> {
         }
     };
     let peers: Vec<Peer> = settings.peers.iter().copied().filter(found).collect();
+    ensure!(!peers.is_empty(), "there is nobody to measure");
     results.versions = peers.iter().map(|p| (p.to_string(), p.version(&settings.pigeon))).collect();
     for scenario in &settings.scenarios {
         run::scenario(scenario, &peers, settings, &children, &mut results)?;

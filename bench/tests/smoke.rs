@@ -236,6 +236,16 @@ fn comparing_and_scaling_end_to_end() {
 }
 
 #[test]
+fn nothing_to_measure_is_an_error() {
+    for command in [&["compare", "--peers", "pigeon", "--rounds", "1"][..], &["scale"]] {
+        let args = [command, &["--pigeon", "/nowhere/pigeon-proxy"]].concat();
+        let output = Command::new(BENCH).args(&args).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("cargo build"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn through_pigeon() {
     let Some(program) = pigeon() else { return };
     let engine = Running::bench(&["engine"]);

@@ -182,6 +182,9 @@ struct Scaling {
 pub fn scale(settings: &Settings) -> anyhow::Result<()> {
     let children = Children::default();
     children.end_on_signals()?;
+    if settings.curves.iter().any(|curve| curve.axis != Axis::Subscribers) {
+        Peer::Pigeon.program(&settings.pigeon).map_err(anyhow::Error::msg)?;
+    }
     let mut results = Results::new(1, settings.seconds);
     let there = |peer: Peer| peer.program(&settings.pigeon).is_ok();
     let peers = BESIDE.iter().copied().filter(|peer| there(*peer));
