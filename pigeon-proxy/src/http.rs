@@ -30,6 +30,7 @@ pub(crate) use self::connection::serve;
 pub(crate) use self::relay::CallBody;
 pub use self::upstream::Upstreams;
 pub(crate) use self::upstream::{DialError, dial, unreachable};
+use crate::filter::Certificate;
 use crate::gateway::Gateway;
 use crate::relay::Relay;
 
@@ -44,4 +45,6 @@ pub(crate) struct Client {
     pub(crate) listener: Name,
     /// Who is at the other end.
     pub(crate) peer: IpAddr,
+    /// What it showed when the connection was opened.
+    pub(crate) certificate: Option<Arc<Certificate>>,
 }

@@ -8,6 +8,7 @@ pub mod app;
 pub mod args;
 pub mod config;
 pub mod engine;
+pub mod filter;
 pub mod gateway;
 pub mod grpc;
 pub mod h2;

@@ -23,6 +23,15 @@ pub enum Rejection {
         /// The methods they take, as in `Allow`.
         allow: String,
     },
+    /// The route wants to know who calls, and the call does not say it, or not believably.
+    Unauthenticated,
+    /// Who calls is known, and may not.
+    Forbidden,
+    /// More calls than the route, the caller or its address may make.
+    RateLimited {
+        /// When there is room for one more.
+        retry: Duration,
+    },
     /// No slot became free: the line was full, or the call waited its time out.
     Saturated {
         /// When it may be worth trying again.
@@ -91,6 +100,8 @@ pub mod code {
     pub const INTERNAL: u8 = 13;
     /// UNAVAILABLE
     pub const UNAVAILABLE: u8 = 14;
+    /// UNAUTHENTICATED
+    pub const UNAUTHENTICATED: u8 = 16;
 }
 
 /// RFC 9113 section 7.
@@ -118,6 +129,9 @@ impl Rejection {
         match self {
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::Unauthenticated => Reason::Unauthenticated,
+            Self::Forbidden => Reason::Forbidden,
+            Self::RateLimited { .. } => Reason::RateLimited,
             Self::Saturated { .. } => Reason::Saturated,
             Self::Deadline => Reason::Deadline,
             Self::NoEndpoint => Reason::NoEndpoint,
@@ -148,7 +162,7 @@ impl Rejection {
     /// When it may be worth trying again, if the list has a hint.
     pub fn retry(&self) -> Option<Duration> {
         match self {
-            Self::Saturated { retry } => Some(*retry),
+            Self::RateLimited { retry } | Self::Saturated { retry } => Some(*retry),
             Self::Draining | Self::EndpointDrained | Self::NoConfig | Self::Overloaded => {
                 Some(Duration::from_secs(1))
             }

@@ -17,6 +17,7 @@ pub use self::matcher::{Found, Head, Matcher, host_of};
 pub use self::target::Target;
 use self::target::Targets;
 use crate::engine::{Engine, Registry};
+use crate::filter::Filters;
 use crate::metrics::{CallSeries, Metrics};
 use crate::retry::{Budget, Policy};
 
@@ -31,6 +32,8 @@ pub struct Table {
     pub unmatched: Arc<CallSeries>,
     /// The budgets of the routes, for the table that comes next.
     budgets: HashMap<Name, Arc<Budget>>,
+    /// The filters of the routes, for the same reason.
+    filters: HashMap<Name, Arc<Filters>>,
 }
 
 /// A compiled route.
@@ -40,6 +43,8 @@ pub struct RouteEntry {
     targets: Targets,
     /// Longest time a call may take, waiting included.
     pub timeout: Option<Duration>,
+    /// What its calls must pass first. What they count lives on when the configuration changes.
+    pub filters: Arc<Filters>,
     /// When its calls are tried again.
     pub retry: Policy,
     /// How often they are, over all of them. Lives on when the configuration changes.
@@ -72,20 +77,25 @@ impl Table {
             .flat_map(|(name, route)| Targets::engines(route).map(|(engine, _)| (*name, engine)));
         let mut series = metrics.call_series(pairs).into_iter();
         let mut budgets = HashMap::new();
+        let mut filters = HashMap::new();
         let mut entry = |name: &Name, route: &Route| {
             let budget = budget(before.and_then(|t| t.budgets.get(name)), route, now);
             budgets.insert(name.clone(), Arc::clone(&budget));
+            let passed = before.and_then(|t| t.filters.get(name)).map(Arc::as_ref);
+            let passed = Arc::new(Filters::new(route, passed, now));
+            filters.insert(name.clone(), Arc::clone(&passed));
             Arc::new(RouteEntry {
                 name: name.clone(),
                 targets: Targets::new(route, &engines, &mut series),
                 timeout: route.timeout.map(|t| t.duration()),
+                filters: passed,
                 retry: Policy::from(&route.retry),
                 budget,
             })
         };
         let entries: Vec<_> = routes.iter().map(|(name, route)| entry(name, route)).collect();
         let matcher = Matcher::new(routes.iter().map(|(_, route)| *route).zip(entries));
-        Self { id, matcher, engines, unmatched: metrics.unmatched(), budgets }
+        Self { id, matcher, engines, unmatched: metrics.unmatched(), budgets, filters }
     }
 
     /// The route of a call.

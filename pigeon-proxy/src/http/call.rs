@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Request, Response, Version, request};
+use http::{HeaderValue, Method, Request, Response, Version, request};
 use hyper::body::{Body as _, Incoming};
 use pigeon_proto::model::Protocol;
 
@@ -16,6 +16,7 @@ use super::head::Head;
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
 use crate::engine::Engine;
+use crate::filter::Asked;
 use crate::gateway::OpenCall;
 use crate::record::{Beginning, Record};
 use crate::reject::Rejection;
@@ -100,6 +101,13 @@ impl Call<'_> {
         let target = route.target(fastrand::u64(..));
         self.record.routed(route, target);
         let started = self.record.started();
+        route.filters.run(&Asked {
+            listener: &self.client.listener,
+            peer: self.client.peer,
+            certificate: self.client.certificate.as_ref(),
+            header: &|name| parts.headers.get(name).map(HeaderValue::as_bytes),
+            now: started,
+        })?;
         if route.retry.is_on() {
             route.budget.called(started);
         }

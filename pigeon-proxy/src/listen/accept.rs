@@ -115,6 +115,7 @@ impl Door {
             relay: self.gateway.relays().then(|| Arc::clone(&self.relay)),
             listener: self.name.clone(),
             peer: peer.ip().to_canonical(),
+            certificate: None,
         };
         let phase = self.phase.clone();
         self.tasks.spawn(serve(socket, Arc::new(client), settings, phase, counted));

@@ -8,6 +8,9 @@ use super::code;
 pub enum Reason {
     NoRoute,
     MethodNotAllowed,
+    Unauthenticated,
+    Forbidden,
+    RateLimited,
     Saturated,
     Deadline,
     NoEndpoint,
@@ -23,9 +26,12 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of docs/answers.md.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RateLimited,
         Self::Saturated,
         Self::Deadline,
         Self::NoEndpoint,
@@ -62,12 +68,28 @@ impl Reason {
     }
 
     const fn row(self) -> (&'static str, u8, u16, &'static str) {
-        use code::{DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED};
+        use code::{
+            DEADLINE_EXCEEDED, INTERNAL, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAUTHENTICATED,
+            UNAVAILABLE, UNIMPLEMENTED,
+        };
         match self {
             Self::NoRoute => ("no_route", UNIMPLEMENTED, 404, "no route takes this call"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", UNIMPLEMENTED, 405, "the method is not allowed here")
             }
+            Self::Unauthenticated => (
+                "unauthenticated",
+                UNAUTHENTICATED,
+                401,
+                "the call says not, or not believably, who calls",
+            ),
+            Self::Forbidden => ("forbidden", PERMISSION_DENIED, 403, "the caller may not do this"),
+            Self::RateLimited => (
+                "rate_limited",
+                RESOURCE_EXHAUSTED,
+                429,
+                "too many calls in a short time; try again later",
+            ),
             Self::Saturated => (
                 "saturated",
                 RESOURCE_EXHAUSTED,

@@ -11,6 +11,9 @@ fn one_of_each() -> Vec<Rejection> {
     vec![
         Rejection::NoRoute,
         Rejection::MethodNotAllowed { allow: "GET, PUT".into() },
+        Rejection::Unauthenticated,
+        Rejection::Forbidden,
+        Rejection::RateLimited { retry: Duration::from_millis(250) },
         Rejection::Saturated { retry: Duration::from_millis(1_500) },
         Rejection::Deadline,
         Rejection::NoEndpoint,

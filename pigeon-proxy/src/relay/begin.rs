@@ -11,6 +11,7 @@ use super::list::{List, Request, Wanted};
 use super::read::Block;
 use super::state::State;
 use crate::engine::Engine;
+use crate::filter::Asked;
 use crate::grpc::MessageScanner;
 use crate::h2::error as code;
 use crate::h2::{Error, Key};
@@ -139,6 +140,16 @@ impl State {
         let Some(call) = self.calls.get_mut(at) else { return };
         if let Some(record) = &mut call.record {
             record.routed(entry, target);
+        }
+        let passed = entry.filters.run(&Asked {
+            listener: &opened.client.listener,
+            peer: opened.client.peer,
+            certificate: opened.client.certificate.as_ref(),
+            header: &|name| opened.list.fields.get(name.as_bytes()),
+            now,
+        });
+        if let Err(rejection) = passed {
+            return self.reject(at, &rejection);
         }
         if entry.retry.is_on() {
             entry.budget.called(now);
