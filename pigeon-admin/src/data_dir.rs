@@ -87,7 +87,12 @@ impl DataDir {
 
     /// Where the database is.
     pub fn database(&self) -> PathBuf {
-        self.path.join("pigeon.db")
+        Self::database_in(&self.path)
+    }
+
+    /// Where the database of a data directory is that somebody else may hold.
+    pub fn database_in(path: &Path) -> PathBuf {
+        path.join("pigeon.db")
     }
 
     /// Where the token of that name is.

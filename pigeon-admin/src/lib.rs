@@ -9,6 +9,7 @@ pub mod args;
 pub mod catalog;
 pub mod data_dir;
 pub mod metrics;
+pub mod offline;
 pub mod proxies;
 pub mod publisher;
 pub mod serve;

@@ -2,14 +2,18 @@
 
 use std::process::ExitCode;
 
-use pigeon_admin::app;
-use pigeon_admin::args::{Args, LogFormat};
+use pigeon_admin::args::{Args, Command, LogFormat};
+use pigeon_admin::{app, offline};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let args = Args::read();
-    match log(&args).and_then(|()| start(&args)) {
+    let done = log(&args).and_then(|()| match &args.command {
+        None => start(&args),
+        Some(command) => offline(command, &args),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("pigeon-admin: {e}");
@@ -30,6 +34,16 @@ fn log(args: &Args) -> anyhow::Result<()> {
         LogFormat::Json => subscriber.json().init(),
     }
     Ok(())
+}
+
+#[tokio::main]
+async fn offline(command: &Command, args: &Args) -> anyhow::Result<()> {
+    let data_dir = args.data_dir();
+    match command {
+        Command::Backup { file } => offline::backup(&data_dir, file).await,
+        Command::Restore { file } => offline::restore(&data_dir, file).await,
+        Command::Check { file } => offline::check(&data_dir, file.as_deref()).await,
+    }
 }
 
 #[tokio::main]

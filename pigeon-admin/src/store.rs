@@ -3,6 +3,8 @@
 //! It keeps what it is told in one transaction per revision and knows no rules about objects; those are the
 //! catalog's. Settings and their reasons are in `open.rs`.
 
+mod backup;
+mod check;
 mod error;
 mod open;
 mod read;
@@ -13,6 +15,8 @@ use std::path::PathBuf;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Executor as _};
 
+pub use backup::{Contents, Restored, backup, restore};
+pub use check::{Fault, check};
 pub use error::{StoreError, StoreHealth};
 pub use write::Batch;
 

@@ -1,5 +1,7 @@
 //! Why the store could not do something, in words that say what to do.
 
+use std::path::PathBuf;
+
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -41,6 +43,18 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// A backup never overwrites anything.
+    #[error("{} exists already; name another file", .0.display())]
+    Exists(PathBuf),
+    /// There is nothing.
+    #[error("there is no {}; check the path", .0.display())]
+    Missing(PathBuf),
+    /// A database, or not even that, but not of an admin.
+    #[error("{} is not a database of pigeon-admin; name a file that `pigeon-admin backup` wrote", .0.display())]
+    NotOurs(PathBuf),
+    /// A backup that must not be put back.
+    #[error("the backup is not sound: {0}; use an older one")]
+    NotSound(String),
     /// The admin is stopping.
     #[error("the admin is stopping; repeat the write when it is back")]
     Stopped,

@@ -49,6 +49,11 @@ fn create(path: &Path) -> std::io::Result<()> {
     options.append(true).create(true).mode(0o600).open(path).map(|_| ())
 }
 
+/// A connection for looking only.
+pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, StoreError> {
+    Ok(SqliteConnection::connect_with(&options(path).read_only(true)).await?)
+}
+
 /// A connection for writing.
 pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, StoreError> {
     let options = options(path)

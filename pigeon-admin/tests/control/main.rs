@@ -1,5 +1,6 @@
 //! The admin without REST: the catalog on real files, the data directory, the config stream over real sockets.
 
+mod backup;
 mod catalog;
 mod failures;
 mod files;
