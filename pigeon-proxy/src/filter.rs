@@ -1,12 +1,15 @@
 //! What a route does with a call before it asks for a slot: one closed list, run in one order by every
 //! transport. Pure: the call's head, its client and the clock are arguments.
 
+mod limits;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use pigeon_proto::model::{Name, Route};
 
+use self::limits::Limits;
 use crate::reject::Rejection;
 
 /// What a client's certificate says, once it was verified.
@@ -33,20 +36,22 @@ pub struct Asked<'a> {
 }
 
 /// The filters of a route, in the order of the fields.
-#[derive(Debug, Default)]
-pub struct Filters {}
+#[derive(Debug)]
+pub struct Filters {
+    limits: Limits,
+}
 
 impl Filters {
     /// Those of `route`. What the route had `before` goes on counting.
-    pub fn new(_route: &Route, _before: Option<&Filters>, _now: Instant) -> Self {
-        Self {}
+    pub fn new(route: &Route, before: Option<&Filters>, now: Instant) -> Self {
+        Self { limits: Limits::new(&route.limits, before.map(|b| &b.limits), now) }
     }
 
     /// Lets the call pass, or says what it is answered.
     ///
     /// # Errors
     /// The first filter that does not let it pass.
-    pub fn run(&self, _asked: &Asked<'_>) -> Result<(), Rejection> {
-        Ok(())
+    pub fn run(&self, asked: &Asked<'_>) -> Result<(), Rejection> {
+        self.limits.pass(asked)
     }
 }

@@ -30,6 +30,8 @@ mod faults;
 mod grpc;
 #[path = "calls/health.rs"]
 mod health;
+#[path = "calls/limits.rs"]
+mod limits;
 #[path = "calls/plain_http.rs"]
 mod plain_http;
 #[path = "calls/pools.rs"]

@@ -233,3 +233,35 @@ fn answer_once(listener: &std::net::TcpListener) -> String {
     socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nraw").unwrap();
     String::from_utf8(request).unwrap()
 }
+
+#[test]
+fn a_burst_beyond_the_limit_is_told_when_to_come_again() {
+    let cluster = Cluster::with_demo_routes(1, 1);
+    let Some(curl) = Curl::new("curl: limits", &cluster) else { return };
+    let limit = ["--rate", "1/h", "--burst", "3", "--rate-per", "source"];
+    cluster.ctl.ok(&[&["route", "set", "hello"][..], &limit].concat());
+    cluster.in_sync();
+    let mut left = 3;
+    for _ in 0..4 {
+        for (version, number) in VERSIONS {
+            let answer = curl.run("/hello", &[version]);
+            assert_eq!(answer.version, number);
+            if left > 0 {
+                left -= 1;
+                assert_eq!(answer.status, "200", "{}", answer.body);
+                continue;
+            }
+            assert_eq!(answer.status, "429", "{}", answer.body);
+            assert_eq!(answer.header("pigeon-reason"), Some("rate_limited"));
+            let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=3_600).contains(&seconds), "{seconds}");
+            assert!(answer.body.contains("\"reason\":\"rate_limited\""), "{}", answer.body);
+        }
+    }
+    // A limit that is lifted holds nobody back.
+    cluster.ctl.ok(&["route", "set", "hello", "--rate", ""]);
+    cluster.in_sync();
+    assert_eq!(curl.run("/hello", &[]).status, "200");
+    let wrong = cluster.ctl.run(&["route", "set", "hello", "--rate", "5/day"]);
+    assert!(wrong.stderr.contains("\"5/day\" is not a rate"), "{}", wrong.stderr);
+}

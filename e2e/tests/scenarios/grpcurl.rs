@@ -44,4 +44,12 @@ fn services_are_found_by_reflection_and_called(transport: Transport) {
     // The gateway's own answer, with its details.
     let (ok, answer, errors) = run(&["-d", "{}", &to, "grpc.health.v1.Health/Check"]);
     assert!(!ok && errors.contains("Unimplemented"), "{answer}{errors}");
+
+    cluster.ctl.ok(&["route", "set", "echo", "--rate", "1/h", "--burst", "1"]);
+    cluster.in_sync();
+    let (ok, _, errors) = run(&["-d", payload, &to, "pigeon.demo.v1.Echo/Ping"]);
+    assert!(ok, "{errors}");
+    let (ok, _, errors) = run(&["-d", payload, &to, "pigeon.demo.v1.Echo/Ping"]);
+    assert!(!ok && errors.contains("ResourceExhausted"), "{errors}");
+    assert!(errors.contains("too many calls") && errors.contains("RetryInfo"), "{errors}");
 }

@@ -91,6 +91,9 @@ pub struct RouteFields {
     /// When calls are tried again.
     #[command(flatten)]
     pub retry: RetryFields,
+    /// How many calls in which time.
+    #[command(flatten)]
+    pub limit: LimitFields,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
@@ -118,6 +121,21 @@ pub struct RetryFields {
     /// Most retries, in percent of the route's calls
     #[arg(long, value_name = "PERCENT")]
     pub retry_budget: Option<u32>,
+}
+
+/// How many calls in which time. A document may set several limits.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFields {
+    /// Calls per second, minute or hour, such as 200/s, on each proxy; sets all limits; '' removes them
+    #[arg(long, value_name = "N/s")]
+    pub rate: Option<String>,
+    /// Calls that may come at once; without it, what the rate gives in one second
+    #[arg(long, value_name = "N", requires = "rate")]
+    pub burst: Option<u32>,
+    /// Whose calls are counted together: all of the route, or those of each source address
+    #[arg(long, value_name = "route|source", requires = "rate")]
+    pub rate_per: Option<String>,
 }
 
 /// `route test`

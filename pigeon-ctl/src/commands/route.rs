@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
-use crate::cli::route::{AddRoute, RetryFields, RouteFields, SetRoute, TestArgs};
+use crate::cli::route::{AddRoute, LimitFields, RetryFields, RouteFields, SetRoute, TestArgs};
 use crate::cli::values::Share;
 use crate::client::Call;
 use crate::error::Exit;
@@ -61,7 +61,17 @@ fn of(args: &RouteFields) -> Fields {
         fields.put("split", Some(split.collect::<Vec<_>>()));
     }
     retry(&mut fields, &args.retry);
+    limits(&mut fields, &args.limit);
     fields
+}
+
+fn limits(fields: &mut Fields, args: &LimitFields) {
+    let Some(rate) = &args.rate else { return };
+    let mut limit = Map::from_iter([("rate".to_owned(), json!(rate))]);
+    limit.extend(args.burst.map(|burst| ("burst".to_owned(), json!(burst))));
+    limit.extend(args.rate_per.as_ref().map(|per| ("per".to_owned(), json!(per))));
+    let limits = if rate.is_empty() { vec![] } else { vec![limit] };
+    fields.put("limits", Some(json!(limits)));
 }
 
 fn retry(fields: &mut Fields, args: &RetryFields) {

@@ -93,6 +93,7 @@ fn a_route_moves_between_http_and_grpc() {
         let mut spec = admin.json(&["route", "get", "r"])["spec"].clone();
         let fields = spec.as_object_mut().expect("a spec");
         assert_eq!(fields.remove("split"), Some(json!([])));
+        assert_eq!(fields.remove("limits"), Some(json!([])));
         assert_eq!(fields.remove("retry").expect("retry")["attempts"], 0);
         spec
     };
@@ -195,4 +196,19 @@ fn route_test_says_which_route_and_exits_1_without_one() {
     let ran = admin.ctl(&["route", "test", "--path", "/zz"]).run();
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.starts_with("no route matches\n"), "{ran:?}");
+}
+
+#[test]
+fn a_route_gets_a_limit_another_and_none() {
+    let admin = Admin::start();
+    admin.ok(&["engine", "add", "web", "--static", "h:1"]);
+    admin.ok(&words("route add r --engine web --rate 90/m"));
+    let limits = |admin: &Admin| admin.json(&["route", "get", "r"])["spec"]["limits"].clone();
+    assert_eq!(limits(&admin), json!([{"rate": "90/m", "burst": 1, "per": "route"}]));
+    admin.ok(&words("route set r --rate 5/s --burst 20 --rate-per source"));
+    assert_eq!(limits(&admin), json!([{"rate": "5/s", "burst": 20, "per": "source"}]));
+    admin.ok(&["route", "set", "r", "--timeout", "3s"]);
+    assert_eq!(limits(&admin), json!([{"rate": "5/s", "burst": 20, "per": "source"}]));
+    admin.ok(&["route", "set", "r", "--rate", ""]);
+    assert_eq!(limits(&admin), json!([]));
 }

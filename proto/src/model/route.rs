@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::code;
 use super::error::{Contradiction, Errors, in_range};
+use super::limit::{self, Limit};
 use super::matching::Match;
 use super::retry::Retry;
 use super::text::{Millis, Name};
@@ -36,6 +37,9 @@ pub struct Route {
     /// When a call is tried again.
     #[deserr(default)]
     pub retry: Retry,
+    /// How many calls in which time, per proxy; a call must pass all of them.
+    #[deserr(default)]
+    pub limits: Vec<Limit>,
 }
 
 impl Route {
@@ -77,6 +81,7 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
         );
         return Err(Contradiction("/split", code::BAD_VALUE, message));
     }
+    limit::check_all(&r.limits)?;
     Ok(r)
 }
 

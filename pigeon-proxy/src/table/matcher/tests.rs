@@ -276,6 +276,7 @@ fn a_route() -> impl Strategy<Value = Route> {
         priority,
         timeout: None,
         retry: Retry::default(),
+        limits: vec![],
     })
 }
 

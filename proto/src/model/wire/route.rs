@@ -2,7 +2,7 @@
 
 use super::super::error::Errors;
 use super::super::retry::check_retry;
-use super::super::{Match, Millis, Retry, Route, Split, matching, route};
+use super::super::{Limit, Match, Millis, Retry, Route, Split, limit, matching, route};
 use super::{at, checked, some_time, time_or_zero};
 use crate::v1;
 
@@ -27,6 +27,7 @@ impl From<&Route> for v1::Route {
             timeout_ms: time_or_zero(r.timeout),
             split: r.split.iter().map(Into::into).collect(),
             retry: Some((&r.retry).into()),
+            limits: r.limits.iter().map(Into::into).collect(),
         }
     }
 }
@@ -34,6 +35,12 @@ impl From<&Route> for v1::Route {
 impl From<&Split> for v1::Split {
     fn from(s: &Split) -> Self {
         Self { engine: s.engine.to_string(), percent: s.percent }
+    }
+}
+
+impl From<&Limit> for v1::Limit {
+    fn from(l: &Limit) -> Self {
+        Self { rate: l.rate.to_string(), burst: l.burst, per: l.per.as_str().to_owned() }
     }
 }
 
@@ -64,10 +71,16 @@ impl TryFrom<v1::Route> for Route {
             .filter_map(|(i, s)| errors.keep(wire_split(s, &format!("/split/{i}"))))
             .collect();
         let retry = errors.keep(w.retry.map_or(Ok(Retry::default()), wire_retry));
+        let limits: Vec<_> = w
+            .limits
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, l)| errors.keep(wire_limit(l, &format!("/limits/{i}"))))
+            .collect();
         let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
         match (matches, engine, retry) {
             (Some(matches), Some(engine), Some(retry)) if errors.0.is_empty() => {
-                let value = Self { matches, engine, split, priority, timeout, retry };
+                let value = Self { matches, engine, split, priority, timeout, retry, limits };
                 checked(value, "", route::check)
             }
             _ => Err(errors),
@@ -80,6 +93,14 @@ fn wire_split(w: v1::Split, prefix: &str) -> Result<Split, Errors> {
     let engine = at(&mut errors, &format!("{prefix}/engine"), w.engine.parse());
     let Some(engine) = engine else { return Err(errors) };
     checked(Split { engine, percent: w.percent }, prefix, route::check_split)
+}
+
+fn wire_limit(w: v1::Limit, prefix: &str) -> Result<Limit, Errors> {
+    let mut errors = Errors::default();
+    let rate = at(&mut errors, &format!("{prefix}/rate"), w.rate.parse());
+    let per = at(&mut errors, &format!("{prefix}/per"), w.per.parse());
+    let (Some(rate), Some(per)) = (rate, per) else { return Err(errors) };
+    checked(Limit { rate, burst: w.burst, per }, prefix, limit::check)
 }
 
 fn wire_retry(w: v1::Retry) -> Result<Retry, Errors> {

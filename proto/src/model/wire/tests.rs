@@ -124,9 +124,21 @@ fn a_retry() -> impl Strategy<Value = Retry> {
     )
 }
 
+fn a_limit() -> impl Strategy<Value = Limit> {
+    let unit = prop::sample::select(vec![RateUnit::Second, RateUnit::Minute, RateUnit::Hour]);
+    let per = prop::sample::select(vec![LimitPer::Route, LimitPer::Source]);
+    (1..=1_000_000_u32, unit, 1..=1_000_000_u32, per).prop_map(|(calls, unit, burst, per)| Limit {
+        rate: Rate { calls, unit },
+        burst,
+        per,
+    })
+}
+
 fn a_route() -> impl Strategy<Value = Route> {
     let split = prop::collection::vec(1..=24_u32, 0..=4);
-    (split, any::<i32>(), of(time(1)), a_retry()).prop_map(|(split, priority, timeout, retry)| {
+    let limits = prop::collection::vec(a_limit(), 0..=8);
+    let parts = (split, any::<i32>(), of(time(1)), a_retry(), limits);
+    parts.prop_map(|(split, priority, timeout, retry, limits)| {
         let name = |i: usize| format!("e{i}").parse().expect("a name");
         let share = |(i, percent)| Split { engine: name(i), percent };
         Route {
@@ -136,6 +148,7 @@ fn a_route() -> impl Strategy<Value = Route> {
             priority,
             timeout,
             retry,
+            limits,
         }
     })
 }
