@@ -53,6 +53,10 @@ test("times of a call to about two digits", () => {
 });
 
 test("the shares of a route add up to 100", () => {
+  assert.deepEqual(words.sharesOf({ answer: {} }), []);
+  assert.equal(words.ownInWords({ engine: "a" }), "");
+  assert.equal(words.ownInWords({ answer: { grpc_status: "ABORTED" } }), "answer ABORTED");
+  assert.equal(words.ownInWords({ redirect: { scheme: "https", host: "b", port: 81, path: "/n*" } }), "redirect https://b:81/n*");
   assert.deepEqual(words.sharesOf({ engine: "a", split: [] }), [{ engine: "a", percent: 100 }]);
   assert.deepEqual(words.sharesOf({ engine: "a", split: [{ engine: "b", percent: 10 }, { engine: "c", percent: 5 }] }),
     [{ engine: "a", percent: 85 }, { engine: "b", percent: 10 }, { engine: "c", percent: 5 }]);

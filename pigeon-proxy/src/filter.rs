@@ -2,14 +2,18 @@
 //! transport. Pure: the call's head, its client and the clock are arguments.
 
 mod limits;
+mod own;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use pigeon_proto::model::{Name, Route};
 
 use self::limits::Limits;
+use self::own::Own;
 use crate::reject::Rejection;
 
 /// What a client's certificate says, once it was verified.
@@ -29,29 +33,77 @@ pub struct Asked<'a> {
     pub peer: IpAddr,
     /// What the connection was opened with.
     pub certificate: Option<&'a Arc<Certificate>>,
+    /// Its host as the caller wrote it, with port; empty if it has none.
+    pub authority: &'a str,
+    /// Its path and query.
+    pub target: &'a str,
+    /// Whether it is a gRPC call.
+    pub grpc: bool,
     /// A header by its lower-cased name; of several values the first.
     pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
     /// When the call began.
     pub now: Instant,
 }
 
+/// What becomes of a call that a filter does not let pass.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// It is refused, with a reason of the closed list.
+    Reject(Rejection),
+    /// It is answered as the route says; no refusal, so without a reason.
+    Answer(Arc<Answer>),
+}
+
+/// An answer that a route has the gateway give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers, without a content-length.
+    pub headers: HeaderMap,
+    /// Its body; none of a gRPC call.
+    pub body: Bytes,
+    /// The status of a gRPC call, as it is in the headers.
+    pub grpc_status: Option<u8>,
+}
+
+impl Answer {
+    /// Whether the status allows a `content-length` (RFC 9110 section 8.6).
+    pub fn has_length(&self) -> bool {
+        self.grpc_status.is_none() && !matches!(self.status, 204 | 304)
+    }
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Self {
+        Self::Reject(rejection)
+    }
+}
+
 /// The filters of a route, in the order of the fields.
 #[derive(Debug)]
 pub struct Filters {
     limits: Limits,
+    /// The route's own answer.
+    own: Option<Own>,
 }
 
 impl Filters {
     /// Those of `route`. What the route had `before` goes on counting.
     pub fn new(route: &Route, before: Option<&Filters>, now: Instant) -> Self {
-        Self { limits: Limits::new(&route.limits, before.map(|b| &b.limits), now) }
+        let limits = Limits::new(&route.limits, before.map(|b| &b.limits), now);
+        Self { limits, own: Own::new(route) }
     }
 
-    /// Lets the call pass, or says what it is answered.
+    /// Lets the call pass, or says what becomes of it.
     ///
     /// # Errors
     /// The first filter that does not let it pass.
-    pub fn run(&self, asked: &Asked<'_>) -> Result<(), Rejection> {
-        self.limits.pass(asked)
+    pub fn run(&self, asked: &Asked<'_>) -> Result<(), Stop> {
+        self.limits.pass(asked)?;
+        match &self.own {
+            Some(own) => Err(own.answer(asked)),
+            None => Ok(()),
+        }
     }
 }

@@ -97,10 +97,11 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// The series of each of these routes, in this order. Those of other routes are forgotten.
+    /// The series of each of these routes with its engine, if it has one, in this order. Those of other routes
+    /// are forgotten.
     pub fn call_series<'n>(
         &self,
-        routes: impl Iterator<Item = (&'n Name, &'n Name)>,
+        routes: impl Iterator<Item = (&'n Name, Option<&'n Name>)>,
     ) -> Vec<Arc<CallSeries>> {
         self.0.calls.of_routes(routes)
     }
@@ -234,7 +235,7 @@ mod tests {
         let metrics = Metrics::new();
         let name = |s: &str| s.parse::<Name>().expect("a name");
         let (a, b, e) = (name("a"), name("b"), name("e"));
-        let series = metrics.call_series([(&a, &e), (&b, &e)].into_iter());
+        let series = metrics.call_series([(&a, Some(&e)), (&b, Some(&e))].into_iter());
         for series in &series {
             series.ended(Code::Grpc(0), Some(Reason::Saturated), Duration::from_secs(1));
             series.first_response(Duration::from_millis(3));
@@ -246,7 +247,7 @@ mod tests {
             text.contains(r#"pigeon_rejections_total{engine="e",reason="saturated",route="b"} 1"#),
             "{text}"
         );
-        let kept = metrics.call_series([(&b, &e)].into_iter());
+        let kept = metrics.call_series([(&b, Some(&e))].into_iter());
         assert!(Arc::ptr_eq(&kept[0], &series[1]), "a route that stays keeps its series");
         let text = metrics.render();
         assert!(!text.contains(r#"route="a""#), "{text}");

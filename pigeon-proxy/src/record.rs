@@ -13,6 +13,7 @@ use pigeon_proto::model::Name;
 
 pub use self::log::{AccessLog, LogFormat};
 use crate::engine::{Endpoint, Engine, Failure, Outcome, Stay};
+use crate::filter::Answer;
 use crate::metrics::{CallSeries, Code};
 use crate::reject::code::UNAVAILABLE;
 use crate::reject::{Reason, Rejection};
@@ -235,6 +236,12 @@ impl Record {
         } else {
             self.http_status.get_or_insert(rejection.http_status());
         }
+    }
+
+    /// The gateway gives the answer that the route says: no refusal, so without a reason.
+    pub fn answered_by_route(&mut self, answer: &Answer) {
+        self.http_status = Some(answer.status);
+        self.grpc_status = answer.grpc_status;
     }
 
     /// The answer is complete. Without this the caller went away before.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use self::reason::Reason;
 pub use self::wire::{
-    GRPC_STATUS, HttpAnswer, PIGEON_REASON, grpc_headers, grpc_trailers, http_answer,
+    GRPC_STATUS, HttpAnswer, PIGEON_REASON, grpc_headers, grpc_status, grpc_trailers, http_answer,
 };
 
 /// Why the gateway answers a call itself.

@@ -32,6 +32,8 @@ mod grpc;
 mod health;
 #[path = "calls/limits.rs"]
 mod limits;
+#[path = "calls/own.rs"]
+mod own;
 #[path = "calls/plain_http.rs"]
 mod plain_http;
 #[path = "calls/pools.rs"]

@@ -20,14 +20,16 @@ const ABOUT: &str = "The control plane of Pigeon. docs/rest.md says how the API 
 
 /// The schemas of what is declared, with the fields that must be there; every other has a default, and none
 /// may be there that is not known. The model says so to its reader, which the schemas cannot see.
-const DECLARED: [(&str, &[&str]); 10] = [
+const DECLARED: [(&str, &[&str]); 12] = [
     ("Listener", &["address"]),
     ("Engine", &[]),
     ("Endpoint", &["address"]),
     ("Pool", &[]),
     ("Health", &[]),
     ("Ejection", &[]),
-    ("Route", &["engine"]),
+    ("Route", &[]),
+    ("Redirect", &[]),
+    ("Answer", &[]),
     ("Split", &["engine", "percent"]),
     ("Retry", &[]),
     ("Match", &[]),
@@ -138,10 +140,11 @@ mod tests {
         for (name, full, place) in [
             ("Listener", json!({"address": "127.0.0.1:1"}), Kind::Listener),
             ("Engine", json!({}), Kind::Engine),
-            ("Route", json!({"engine": "a"}), Kind::Route),
         ] {
             check(name, &full, |v| (place, v));
         }
+        // Not routes and redirects: which of their fields must be there depends on the others.
+        check("Answer", &json!({}), |v| (Kind::Route, json!({ "answer": v })));
         check("Endpoint", &json!({"address": "a:1"}), endpoint);
         check("Pool", &json!({}), |v| (Kind::Engine, json!({ "pool": v })));
         check("Health", &json!({}), |v| (Kind::Engine, json!({ "health": v })));

@@ -2,7 +2,7 @@
 
 import { html } from "./html.js";
 import { Cell, Empty, RowHead, Section, Table, useLimit } from "./parts.js";
-import { matchInWords, sharesOf } from "./words.js";
+import { matchInWords, ownInWords, sharesOf } from "./words.js";
 
 const ROWS = 50;
 const COLS = [{ title: "Route" }, { title: "Takes" }, { title: "Engine" }, { title: "Priority", num: true },
@@ -29,7 +29,7 @@ function Route({ route }) {
   return html`<tr role="row">
     <${RowHead}><span class="name">${route.name}</span><//>
     <${Cell} label="Takes" wide><span class="tag">${tag}</span> ${parts.map((p) => (typeof p === "string" ? p : html`<code>${p.code}</code>`))}<//>
-    <${Cell} label="Engine">${sharesOf(route.spec).map(engineLink)}<//>
+    <${Cell} label="Engine">${ownInWords(route.spec) || sharesOf(route.spec).map(engineLink)}<//>
     <${Cell} label="Priority" num usual=${!priority}><span class=${priority ? null : "zero"}>${priority ?? 0}</span><//>
     <${Cell} label="Timeout" num usual=${!timeout}>${timeout ?? html`<span class="zero">none</span>`}<//>
   </tr>`;

@@ -99,10 +99,21 @@ export function changesInWords(changes) {
   return [...groups.values()];
 }
 
-/** The engines of a route with their shares in percent, the one that gets the rest first: `[{engine, percent}]`. */
+/** The engines of a route with their shares in percent, the one that gets the rest first: `[{engine, percent}]`;
+    none of a route that answers by itself. */
 export function sharesOf(spec) {
+  if (spec?.redirect || spec?.answer) return [];
   const split = spec?.split ?? [];
   return [{ engine: spec?.engine, percent: 100 - split.reduce((n, s) => n + s.percent, 0) }, ...split];
+}
+
+/** What a route does that has no engine: `redirect /new*`, `answer 503`; empty where it has one. */
+export function ownInWords(spec) {
+  const { redirect: r, answer: a } = spec ?? {};
+  if (a) return `answer ${a.status ?? a.grpc_status ?? 200}`;
+  if (!r) return "";
+  const place = r.host || r.port ? `//${r.host ?? ""}${r.port ? `:${r.port}` : ""}` : "";
+  return `redirect ${r.scheme ? `${r.scheme}:` : ""}${place}${r.path ?? ""}`;
 }
 
 /** Why an endpoint is as it is, with who says so where the proxies do not agree; empty where there is nothing to say. */

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::values::{self, Label, Share};
+use super::values::{self, Answer, Header, Label, Redirect, Share};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
 /// `route …`
@@ -10,7 +10,7 @@ use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 pub enum RouteCommand {
     /// Add a route
     #[command(
-        after_help = "Examples:\n  pigeon-ctl route add asr --grpc speech.v1.Recognizer --engine asr\n  pigeon-ctl route add users --path '/users*' --method GET --engine web\n  pigeon-ctl route add chat --grpc llm.v1.Chat --engine llm-a --to llm-b=10% --retries 2 --retry-on UNAVAILABLE"
+        after_help = "Examples:\n  pigeon-ctl route add asr --grpc speech.v1.Recognizer --engine asr\n  pigeon-ctl route add users --path '/users*' --method GET --engine web\n  pigeon-ctl route add chat --grpc llm.v1.Chat --engine llm-a --to llm-b=10% --retries 2 --retry-on UNAVAILABLE\n  pigeon-ctl route add old --path '/old*' --redirect 'https://new.example/*' --redirect-status 308\n  pigeon-ctl route add closed --grpc speech.v1.Recognizer --priority 10 --answer UNAVAILABLE"
     )]
     Add(Box<AddRoute>),
     /// List the routes
@@ -35,8 +35,8 @@ pub struct AddRoute {
     /// Its name
     pub name: String,
     /// The engine that gets the calls
-    #[arg(long, value_name = "ENGINE")]
-    pub engine: String,
+    #[arg(long, value_name = "ENGINE", required_unless_present_any = ["redirect", "answer"])]
+    pub engine: Option<String>,
     /// Which calls.
     #[command(flatten)]
     pub fields: RouteFields,
@@ -50,7 +50,7 @@ pub struct AddRoute {
 pub struct SetRoute {
     /// Its name
     pub name: String,
-    /// The engine that gets the calls
+    /// The engine that gets the calls, instead of a redirect or an answer
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
     /// What to change.
@@ -94,9 +94,36 @@ pub struct RouteFields {
     /// How many calls in which time.
     #[command(flatten)]
     pub limit: LimitFields,
+    /// What the gateway answers instead of an engine.
+    #[command(flatten)]
+    pub own: OwnFields,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
+}
+
+/// What the gateway answers instead of an engine.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Instead of an engine")]
+pub struct OwnFields {
+    /// Send callers there; what is left out stays: https:, //host:port, /path, /prefix*
+    #[arg(long, value_name = "URL", value_parser = values::redirect, conflicts_with_all = ["engine", "answer"])]
+    pub redirect: Option<Redirect>,
+    /// HTTP status of the redirect: 301, 302, 303, 307 or 308
+    #[arg(long, value_name = "STATUS")]
+    pub redirect_status: Option<u16>,
+    /// Answer with this HTTP or gRPC status: 404, UNAVAILABLE
+    #[arg(long, value_name = "STATUS", value_parser = values::answer, conflicts_with = "engine")]
+    pub answer: Option<Answer>,
+    /// The body of the answer
+    #[arg(long, value_name = "TEXT")]
+    pub answer_body: Option<String>,
+    /// A header of the answer; may be repeated; NAME= removes it
+    #[arg(long = "answer-header", value_name = "NAME=VALUE", value_parser = values::header)]
+    pub answer_headers: Vec<Header>,
+    /// The message that gRPC callers get with the answer
+    #[arg(long, value_name = "TEXT")]
+    pub answer_message: Option<String>,
 }
 
 /// When calls are tried again.

@@ -124,6 +124,80 @@ pub(super) fn share(text: &str) -> Result<Share, String> {
     if engine.is_empty() { Err(wrong()) } else { Ok(Share(Some((engine.to_owned(), percent)))) }
 }
 
+/// `NAME=VALUE`: a header to set; `NAME=`: one to set no longer.
+pub type Header = Label;
+
+/// Reads a [`Header`].
+pub(super) fn header(text: &str) -> Result<Header, String> {
+    let Label { name, value } =
+        label(text).map_err(|_| "write it NAME=VALUE, or NAME= to take it out".to_owned())?;
+    // As the server keeps it, so that NAME= takes out what NAME=VALUE has put in.
+    Ok(Label { name: name.to_ascii_lowercase(), value })
+}
+
+/// `https://host:port/path`, or any part of it: where callers are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<String>,
+    /// Without port.
+    pub host: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// `/path` or `/prefix*`.
+    pub path: Option<String>,
+}
+
+/// Reads a [`Redirect`]. Whether the parts are what they should be is for the server to say.
+pub(super) fn redirect(text: &str) -> Result<Redirect, String> {
+    let wrong =
+        || "write a URL or the parts to change: https:, //host:port, /path, /prefix*".to_owned();
+    let (scheme, rest) = match text.split_once(':') {
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphabetic()) => {
+            (Some(scheme.to_owned()), rest)
+        }
+        _ => (None, text),
+    };
+    let (place, path) = match rest.strip_prefix("//") {
+        None => (None, rest),
+        Some(rest) => {
+            let slash = rest.find('/').unwrap_or(rest.len());
+            (Some(&rest[..slash]), &rest[slash..])
+        }
+    };
+    let (host, port) = match place.map(|p| p.rsplit_once(':').unwrap_or((p, ""))) {
+        // A colon inside of brackets belongs to the address.
+        Some((_, port)) if port.ends_with(']') => (place, None),
+        Some((host, "")) => (Some(host), None),
+        Some((host, port)) => (Some(host), Some(port.parse().map_err(|_| wrong())?)),
+        None => (None, None),
+    };
+    let path = (!path.is_empty()).then(|| path.to_owned());
+    let host = host.filter(|host| !host.is_empty()).map(str::to_owned);
+    let redirect = Redirect { scheme, host, port, path };
+    if redirect == Redirect::default() { Err(wrong()) } else { Ok(redirect) }
+}
+
+/// `404` or `UNAVAILABLE`: the status of a route's own answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An HTTP status.
+    Http(u16),
+    /// The name of a gRPC status.
+    Grpc(String),
+}
+
+/// Reads an [`Answer`]. Whether there is such a status is for the server to say.
+pub(super) fn answer(text: &str) -> Result<Answer, String> {
+    match text.parse() {
+        Ok(status) => Ok(Answer::Http(status)),
+        Err(_) if text.starts_with(|c: char| c.is_ascii_uppercase()) => {
+            Ok(Answer::Grpc(text.to_owned()))
+        }
+        Err(_) => Err("write an HTTP status like 404, or a gRPC status like UNAVAILABLE".into()),
+    }
+}
+
 /// `42` or `r42`, with or without the quotes of an ETag.
 pub(super) fn revision(text: &str) -> Result<u64, String> {
     let bare = text.trim_matches('"');
@@ -192,6 +266,32 @@ mod tests {
         for wrong in ["llm-b", "=10%", "b=", "b=x%", "b=-1"] {
             assert!(share(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn redirects_and_answers() {
+        let of = |scheme: &str, host: &str, port, path: &str| {
+            let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+            Ok(Redirect { scheme: some(scheme), host: some(host), port, path: some(path) })
+        };
+        for (text, wanted) in [
+            ("https://b.example:8443/new*", of("https", "b.example", Some(8443), "/new*")),
+            ("https:", of("https", "", None, "")),
+            ("//b.example", of("", "b.example", None, "")),
+            ("//[::1]:80/x", of("", "[::1]", Some(80), "/x")),
+            ("//[::1]", of("", "[::1]", None, "")),
+            ("//:81", of("", "", Some(81), "")),
+            ("/new:x", of("", "", None, "/new:x")),
+        ] {
+            assert_eq!(redirect(text), wanted, "{text}");
+        }
+        assert!(redirect("").is_err() && redirect("//a:b").is_err());
+        assert_eq!(answer("404"), Ok(Answer::Http(404)));
+        assert_eq!(answer("UNAVAILABLE"), Ok(Answer::Grpc("UNAVAILABLE".into())));
+        assert!(answer("").is_err() && answer("gone").is_err());
+        let to =
+            |value: Option<&str>| Ok(Header { name: "x-a".into(), value: value.map(Into::into) });
+        assert_eq!((header("X-A=b=c"), header("x-a=")), (to(Some("b=c")), to(None)));
     }
 
     #[test]

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
-use crate::cli::route::{AddRoute, LimitFields, RetryFields, RouteFields, SetRoute, TestArgs};
-use crate::cli::values::Share;
+use crate::cli::route::{
+    AddRoute, LimitFields, OwnFields, RetryFields, RouteFields, SetRoute, TestArgs,
+};
+use crate::cli::values::{Answer, Redirect, Share};
 use crate::client::Call;
 use crate::error::Exit;
 use crate::output::table::{NONE, cell, table};
@@ -16,7 +18,7 @@ use crate::output::table::{NONE, cell, table};
 pub(crate) fn add(desk: &Desk, args: AddRoute) -> Outcome {
     let AddRoute { name, engine, fields: given, write } = args;
     let mut fields = of(&given);
-    fields.text("engine", Some(&engine));
+    fields.text("engine", engine.as_ref());
     let hint = || match (&given.grpc, &given.path) {
         (Some(grpc), _) if grpc.contains('/') => format!("pigeon-ctl route test --grpc {grpc}"),
         (Some(grpc), _) => format!("pigeon-ctl route test --grpc {grpc}/METHOD"),
@@ -30,6 +32,9 @@ pub(crate) fn add(desk: &Desk, args: AddRoute) -> Outcome {
 
 pub(crate) fn set(desk: &Desk, args: SetRoute) -> Outcome {
     let mut fields = of(&args.fields);
+    if args.engine.is_some() {
+        instead_of(&mut fields, &["redirect", "answer"]);
+    }
     fields.text("engine", args.engine.as_ref());
     object::set(desk, Kind::Route, &args.name, args.change, |_| fields)
 }
@@ -62,6 +67,7 @@ fn of(args: &RouteFields) -> Fields {
     }
     retry(&mut fields, &args.retry);
     limits(&mut fields, &args.limit);
+    own(&mut fields, &args.own);
     fields
 }
 
@@ -72,6 +78,40 @@ fn limits(fields: &mut Fields, args: &LimitFields) {
     limit.extend(args.rate_per.as_ref().map(|per| ("per".to_owned(), json!(per))));
     let limits = if rate.is_empty() { vec![] } else { vec![limit] };
     fields.put("limits", Some(json!(limits)));
+}
+
+/// A route does one thing with its calls; whoever says another means instead.
+fn instead_of(fields: &mut Fields, others: &[&str]) {
+    for other in others {
+        fields.put(other, Some(Value::Null));
+    }
+}
+
+fn own(fields: &mut Fields, args: &OwnFields) {
+    if let Some(Redirect { scheme, host, port, path }) = &args.redirect {
+        instead_of(fields, &["engine", "answer"]);
+        // All of it: what the URL leaves out is to stay as the caller wrote it.
+        for (field, part) in [("scheme", scheme), ("host", host), ("path", path)] {
+            fields.put(&format!("redirect/{field}"), Some(json!(part)));
+        }
+        fields.put("redirect/port", Some(json!(port)));
+    }
+    fields.put("redirect/status", args.redirect_status);
+    if let Some(answer) = &args.answer {
+        instead_of(fields, &["engine", "redirect"]);
+        let (status, grpc) = match answer {
+            Answer::Http(status) => (json!(status), Value::Null),
+            Answer::Grpc(status) => (Value::Null, json!(status)),
+        };
+        fields.put("answer/status", Some(status));
+        fields.put("answer/grpc_status", Some(grpc));
+    }
+    fields.text("answer/body", args.answer_body.as_ref());
+    fields.text("answer/message", args.answer_message.as_ref());
+    if !args.answer_headers.is_empty() {
+        let headers = args.answer_headers.iter().map(|h| (h.name.clone(), json!(h.value)));
+        fields.put("answer/headers", Some(headers.collect::<Map<_, _>>()));
+    }
 }
 
 fn retry(fields: &mut Fields, args: &RetryFields) {
@@ -100,8 +140,18 @@ pub(crate) fn list(desk: &Desk) -> Outcome {
     })
 }
 
-/// `asr`, or with a split `llm-a 90 llm-b 10`: each engine and its percent.
+/// `asr`, or with a split `llm-a 90 llm-b 10`: each engine and its percent; `redirect https://b.example/*`
+/// or `answer 503` of a route without.
 pub(crate) fn engines(route: &Value) -> String {
+    if let Some(redirect) = route.pointer("/spec/redirect") {
+        return format!("redirect {}", location(redirect));
+    }
+    if let Some(answer) = route.pointer("/spec/answer") {
+        let status = ["status", "grpc_status"].into_iter().find_map(|field| answer.get(field));
+        let status =
+            status.map_or("200".to_owned(), |s| s.as_str().map_or(s.to_string(), Into::into));
+        return format!("answer {status}");
+    }
     let engine = cell(route, "/spec/engine");
     let split = route.pointer("/spec/split").and_then(Value::as_array);
     let Some(split) = split.filter(|s| !s.is_empty()) else { return engine };
@@ -111,6 +161,22 @@ pub(crate) fn engines(route: &Value) -> String {
         words.push_str(&format!(" {} {}", cell(share, "/engine"), cell(share, "/percent")));
     }
     words
+}
+
+/// A redirect as `--redirect` takes it.
+fn location(redirect: &Value) -> String {
+    let text = |field: &str| redirect.get(field).and_then(Value::as_str).unwrap_or_default();
+    let port = redirect.get("port").and_then(Value::as_u64).map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
+    let mut url = match text("scheme") {
+        "" => String::new(),
+        scheme => format!("{scheme}:"),
+    };
+    if !text("host").is_empty() || !port.is_empty() {
+        url.push_str(&format!("//{}{port}", text("host")));
+    }
+    url.push_str(text("path"));
+    url
 }
 
 /// Whether a route sends calls to an engine.
@@ -164,9 +230,10 @@ pub(crate) fn test(desk: &Desk, args: TestArgs) -> Outcome {
     }
     let mut text = match matched {
         Some(route) => format!(
-            "match: {}   {} → engine {}\n",
+            "match: {}   {} → {}{}\n",
             cell(route, "/name"),
             matches(route),
+            if route.pointer("/spec/engine").is_some() { "engine " } else { "" },
             engines(route)
         ),
         None => "no route matches\n".to_owned(),
@@ -200,6 +267,19 @@ mod tests {
         let split = json!({"spec": {"engine": "a", "split": split}});
         assert_eq!(engines(&split), "a 85 b 10 c 5");
         assert!(uses(&split, "a") && uses(&split, "c") && !uses(&split, "d"));
+    }
+
+    #[test]
+    fn what_routes_without_an_engine_do() {
+        let said = |spec: Value| engines(&json!({ "spec": spec }));
+        let redirect =
+            json!({"scheme": "https", "host": "b", "port": 81, "path": "/n*", "status": 302});
+        assert_eq!(said(json!({"redirect": redirect})), "redirect https://b:81/n*");
+        assert_eq!(said(json!({"redirect": {"path": "/n"}})), "redirect /n");
+        assert_eq!(said(json!({"redirect": {"port": 81}})), "redirect //:81");
+        assert_eq!(said(json!({"answer": {"status": 404}})), "answer 404");
+        assert_eq!(said(json!({"answer": {"grpc_status": "ABORTED"}})), "answer ABORTED");
+        assert_eq!(said(json!({"answer": {}})), "answer 200");
     }
 
     #[test]

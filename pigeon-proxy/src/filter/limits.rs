@@ -136,6 +136,9 @@ mod tests {
             listener: &"l".parse().expect("a name"),
             peer: peer.parse().expect("an address"),
             certificate: None,
+            authority: "a",
+            target: "/",
+            grpc: false,
             header: &|_| None,
             now,
         };

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response, Version};
+use http::{HeaderValue, Response, StatusCode, Version};
 
 use super::relay::CallBody;
+use crate::filter::Answer;
 use crate::reject::{About, Rejection, grpc_headers, http_answer};
 
 /// The response for a rejected call. `bodiless` = the request was a HEAD.
@@ -26,6 +27,20 @@ pub(super) fn rejected(
         response.headers_mut().insert(CONTENT_LENGTH, length);
         let body = if bodiless { Bytes::new() } else { answer.body };
         *response.body_mut() = CallBody::full(body);
+    }
+    *response.version_mut() = version;
+    response
+}
+
+/// The response that a route says. `bodiless` = the request was a HEAD.
+pub(super) fn by_route(answer: &Answer, bodiless: bool, version: Version) -> Response<CallBody> {
+    let body = if bodiless { Bytes::new() } else { answer.body.clone() };
+    let mut response = Response::new(CallBody::full(body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().clone_from(&answer.headers);
+    if answer.has_length() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
     }
     *response.version_mut() = version;
     response

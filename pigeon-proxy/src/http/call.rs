@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, Version, request};
 use hyper::body::{Body as _, Incoming};
 use pigeon_proto::model::Protocol;
@@ -16,7 +17,7 @@ use super::head::Head;
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
 use crate::engine::Engine;
-use crate::filter::Asked;
+use crate::filter::{Answer, Asked, Stop};
 use crate::gateway::OpenCall;
 use crate::record::{Beginning, Record};
 use crate::reject::Rejection;
@@ -46,14 +47,17 @@ pub(crate) async fn call(client: &Client, request: Request<CallerBody>) -> Respo
     let (method, version) = (parts.method.clone(), parts.version);
     let mut call =
         Call { client, head, method, version, record, open, deadline: None, max_message: None };
-    let route = readable.and_then(|()| call.decide(table.as_deref(), &parts));
+    let route = readable.map_err(Stop::from).and_then(|()| call.decide(table.as_deref(), &parts));
     // Held no longer than needed: a call that waits for hours keeps its route, not every other.
     drop(table);
     let target = match route {
         Ok(target) => target,
-        Err(rejection) => {
+        Err(stop) => {
             dismiss(version, body).await;
-            return call.reject(&rejection);
+            return match stop {
+                Stop::Reject(rejection) => call.reject(&rejection),
+                Stop::Answer(answer) => call.answer_by_route(&answer),
+            };
         }
     };
     match Box::pin(call.carry(target, parts, &mut body)).await {
@@ -92,10 +96,10 @@ impl Call<'_> {
         &mut self,
         table: Option<&Table>,
         parts: &request::Parts,
-    ) -> Result<(Arc<RouteEntry>, Arc<Engine>), Rejection> {
+    ) -> Result<(Arc<RouteEntry>, Arc<Engine>), Stop> {
         let table = table.ok_or(Rejection::NoConfig)?;
         if self.client.gateway.is_draining() {
-            return Err(Rejection::Draining);
+            return Err(Rejection::Draining.into());
         }
         let route = find(table, self.client, &self.head, parts)?;
         let target = route.target(fastrand::u64(..));
@@ -105,6 +109,9 @@ impl Call<'_> {
             listener: &self.client.listener,
             peer: self.client.peer,
             certificate: self.client.certificate.as_ref(),
+            authority: self.head.authority.to_str().unwrap_or_default(),
+            target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            grpc: self.head.grpc,
             header: &|name| parts.headers.get(name).map(HeaderValue::as_bytes),
             now: started,
         })?;
@@ -146,7 +153,18 @@ impl Call<'_> {
         Response::from_parts(parts, body)
     }
 
-    /// The gateway's own answer.
+    /// The answer that the route says.
+    fn answer_by_route(mut self, answer: &Answer) -> Response<CallBody> {
+        self.record.answered_by_route(answer);
+        let bodiless = self.method == Method::HEAD;
+        if !bodiless && !answer.body.is_empty() {
+            self.record.sent(answer.body.len());
+        }
+        self.record.complete();
+        answer::by_route(answer, bodiless, self.version)
+    }
+
+    /// The gateway's refusal.
     fn reject(mut self, rejection: &Rejection) -> Response<CallBody> {
         self.record.rejected(rejection);
         let bodiless = self.method == Method::HEAD;

@@ -44,10 +44,13 @@ impl Code {
     }
 }
 
+/// A route, and its engine if it has one.
+type OfRoute = (Name, Option<Name>);
+
 /// The series of all calls.
 pub(super) struct CallVecs {
     vecs: Vecs,
-    known: Mutex<HashMap<(Name, Name), Arc<CallSeries>>>,
+    known: Mutex<HashMap<OfRoute, Arc<CallSeries>>>,
     unmatched: Arc<CallSeries>,
 }
 
@@ -122,15 +125,16 @@ impl CallVecs {
 
     pub(super) fn of_routes<'n>(
         &self,
-        routes: impl Iterator<Item = (&'n Name, &'n Name)>,
+        routes: impl Iterator<Item = (&'n Name, Option<&'n Name>)>,
     ) -> Vec<Arc<CallSeries>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = HashMap::new();
         let mut series = Vec::new();
         for (route, engine) in routes {
-            let key = (route.clone(), engine.clone());
+            let key = (route.clone(), engine.cloned());
             let one = known.remove(&key).unwrap_or_else(|| {
-                let (route, engine) = (route.to_string(), engine.to_string());
+                let engine = engine.map(ToString::to_string).unwrap_or_default();
+                let route = route.to_string();
                 Arc::new(CallSeries::new(self.vecs.clone(), route, engine))
             });
             next.insert(key, Arc::clone(&one));

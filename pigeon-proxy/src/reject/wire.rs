@@ -53,6 +53,17 @@ pub fn grpc_trailers(rejection: &Rejection, about: About<'_>) -> HeaderMap {
     headers
 }
 
+/// The headers of a trailers-only gRPC answer that is no rejection; an empty message is left out.
+pub fn grpc_status(code: u8, message: &str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(3);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
+    if !message.is_empty() {
+        headers.insert(GRPC_MESSAGE, text(&percent_encoded(message)));
+    }
+    headers
+}
+
 /// The HTTP form.
 pub fn http_answer(rejection: &Rejection, about: About<'_>) -> HttpAnswer {
     let status = StatusCode::from_u16(rejection.http_status());

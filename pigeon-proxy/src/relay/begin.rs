@@ -145,11 +145,14 @@ impl State {
             listener: &opened.client.listener,
             peer: opened.client.peer,
             certificate: opened.client.certificate.as_ref(),
+            authority: opened.list.authority(),
+            target: opened.list.target(),
+            grpc: request.grpc,
             header: &|name| opened.list.fields.get(name.as_bytes()),
             now,
         });
-        if let Err(rejection) = passed {
-            return self.reject(at, &rejection);
+        if let Err(stop) = passed {
+            return self.stop(at, stop);
         }
         if entry.retry.is_on() {
             entry.budget.called(now);

@@ -11,11 +11,11 @@ use super::bridge::Bridge;
 use super::list::List;
 use crate::admit::{Permit, Tried};
 use crate::engine::Engine;
+use crate::filter::Stop;
 use crate::gateway::OpenCall;
 use crate::grpc::MessageScanner;
 use crate::h2::Key;
 use crate::record::Record;
-use crate::reject::Rejection;
 use crate::retry::Tries;
 use crate::table::RouteEntry;
 
@@ -79,8 +79,8 @@ pub(super) enum Stage {
     Engine,
     /// The end of an answer that the caller does not get.
     TurnedDown(Box<TurnedDown>),
-    /// The end of a short request that is refused; see `refuse.rs`.
-    Dismissed(Box<Rejection>),
+    /// The end of a short request that we answer; see `refuse.rs`.
+    Dismissed(Box<Stop>),
     /// The general path, which carries it.
     Bridge(Box<Bridge>),
     /// Nothing: it was answered by us, and its end waits for the client to take it.

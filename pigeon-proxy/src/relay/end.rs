@@ -134,9 +134,9 @@ impl State {
         call.timer = None;
         let deadline = call.deadline;
         match &call.stage {
-            Stage::Dismissed(rejection) => {
-                let rejection = (**rejection).clone();
-                self.send_rejection(at, &rejection);
+            Stage::Dismissed(stop) => {
+                let stop = (**stop).clone();
+                self.send_own(at, &stop);
             }
             Stage::Over => {}
             _ if deadline.is_some_and(|deadline| deadline <= now) => {

@@ -90,12 +90,12 @@ impl State {
         Ok(())
     }
 
-    /// A request that is refused has been read to its end.
+    /// A request that we answer has been read to its end.
     fn request_ended(&mut self, at: u32) {
         let Some(call) = self.calls.get_mut(at) else { return };
-        if let Stage::Dismissed(rejection) = &call.stage {
-            let rejection = (**rejection).clone();
-            self.send_rejection(at, &rejection);
+        if let Stage::Dismissed(stop) = &call.stage {
+            let stop = (**stop).clone();
+            self.send_own(at, &stop);
         } else {
             self.settle(at);
         }

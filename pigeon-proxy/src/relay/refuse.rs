@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::call::{Side, Stage};
 use super::state::State;
+use crate::filter::{Answer, Stop};
 use crate::h2::Key;
 use crate::h2::error as code;
 use crate::h2::fields::{Fields, Indexing};
@@ -18,8 +19,13 @@ const SHORT: u64 = 65_536;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl State {
-    /// The gateway answers the call itself, or ends its answer.
+    /// The gateway refuses the call, or ends its answer.
     pub(super) fn reject(&mut self, at: u32, rejection: &Rejection) {
+        self.stop(at, Stop::Reject(rejection.clone()));
+    }
+
+    /// The gateway answers the call itself.
+    pub(super) fn stop(&mut self, at: u32, stop: Stop) {
         self.stop_waiting(at);
         self.leave_engine(at, code::CANCEL);
         let now = self.now;
@@ -27,25 +33,57 @@ impl State {
         call.stage = Stage::Over;
         call.permit = None;
         if let Some(record) = &mut call.record {
-            record.rejected(rejection);
+            match &stop {
+                Stop::Reject(rejection) => record.rejected(rejection),
+                Stop::Answer(answer) => record.answered_by_route(answer),
+            }
         }
         let length = call.head.request().and_then(|request| request.content_length);
         let short = length.is_some_and(|length| length <= SHORT);
         let patient = short && !call.request_ended && !call.answered;
         let held = call.held.take().map_or(0, |held| held.owed());
         let down = (call.down.conn, call.down.key);
-        if patient {
-            call.stage = Stage::Dismissed(Box::new(rejection.clone()));
-        }
         self.release_on(down.0, down.1, held, false);
-        if patient {
+        if !patient {
+            return self.send_own(at, &stop);
+        }
+        if let Some(call) = self.calls.get_mut(at) {
+            call.stage = Stage::Dismissed(Box::new(stop));
             self.set_timer(at, Some(now + PATIENCE));
-        } else {
-            self.send_rejection(at, rejection);
         }
     }
 
-    pub(super) fn send_rejection(&mut self, at: u32, rejection: &Rejection) {
+    pub(super) fn send_own(&mut self, at: u32, stop: &Stop) {
+        match stop {
+            Stop::Reject(rejection) => self.send_rejection(at, rejection),
+            Stop::Answer(answer) => self.send_answer(at, answer),
+        }
+    }
+
+    /// The answer that the route says.
+    fn send_answer(&mut self, at: u32, answer: &Answer) {
+        let Some(call) = self.calls.get_mut(at) else { return };
+        let (conn, key) = (call.down.conn, call.down.key);
+        let bodiless = answer.body.is_empty() || call.head.method() == "HEAD";
+        call.stage = Stage::Over;
+        call.answered = true;
+        let mut head = fields(Some(&answer.status.to_string()), &answer.headers);
+        if answer.has_length() {
+            let length = answer.body.len().to_string();
+            head.push(b"content-length", length.as_bytes(), Indexing::Plain);
+        }
+        if let Some(record) = call.record.as_mut().filter(|_| !bodiless) {
+            record.sent(answer.body.len());
+        }
+        self.send_fields(conn, key, &head, bodiless);
+        if bodiless {
+            self.ended(at, Side::Down);
+        } else {
+            self.forward(at, Side::Down, &answer.body, true, 0);
+        }
+    }
+
+    fn send_rejection(&mut self, at: u32, rejection: &Rejection) {
         let Some(call) = self.calls.get_mut(at) else { return };
         let (conn, key) = (call.down.conn, call.down.key);
         let (grpc, answered, bodiless) = (call.grpc, call.answered, call.head.method() == "HEAD");

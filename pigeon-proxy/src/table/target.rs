@@ -10,7 +10,7 @@ use crate::metrics::CallSeries;
 
 /// One engine of a route.
 pub struct Target {
-    /// None if the configuration names an engine that it does not have.
+    /// None if the configuration names an engine that it does not have, or the route answers by itself.
     pub engine: Option<Arc<Engine>>,
     /// Where the calls that go there are counted.
     pub series: Arc<CallSeries>,
@@ -24,10 +24,11 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    /// The names of a route's engines with their shares; the first gets what the others leave.
-    pub(super) fn engines(route: &Route) -> impl Iterator<Item = (&Name, u32)> {
-        let split = route.split.iter().map(|split| (&split.engine, split.percent));
-        std::iter::once((&route.engine, 0)).chain(split)
+    /// The names of a route's engines with their shares; the first gets what the others leave, and is none of
+    /// a route that answers by itself.
+    pub(super) fn engines(route: &Route) -> impl Iterator<Item = (Option<&Name>, u32)> {
+        let split = route.split.iter().map(|split| (Some(&split.engine), split.percent));
+        std::iter::once((route.engine.as_ref(), 0)).chain(split)
     }
 
     /// `series` gives one for each of [`Targets::engines`].
@@ -36,11 +37,12 @@ impl Targets {
         engines: &BTreeMap<Name, Arc<Engine>>,
         series: &mut impl Iterator<Item = Arc<CallSeries>>,
     ) -> Self {
-        let target = |name, series| Target { engine: engines.get(name).cloned(), series };
+        let engine = |name: Option<&Name>| name.and_then(|name| engines.get(name)).cloned();
+        let target = |name, series| Target { engine: engine(name), series };
         let mut targets = Self::engines(route)
             .zip(series)
             .map(|((name, percent), series)| (u64::from(percent), target(name, series)));
-        let Some((_, main)) = targets.next() else { unreachable!("a route has an engine") };
+        let Some((_, main)) = targets.next() else { unreachable!("the first is always there") };
         Self { main, split: targets.collect() }
     }
 

@@ -1,4 +1,4 @@
-//! Routes: which calls go to which engine.
+//! Routes: which calls go to which engine, or get which answer.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,13 @@ use serde::Serialize;
 use super::code;
 use super::error::{Contradiction, Errors, in_range};
 use super::limit::{self, Limit};
-use super::matching::Match;
+use super::matching::{Match, PathPattern};
+use super::own::{Answer, Redirect};
 use super::retry::Retry;
 use super::text::{Millis, Name};
 
-/// Sends the calls it matches to an engine, or to several by shares.
+/// Sends the calls it matches to an engine, or to several by shares; or answers them itself. It has exactly one
+/// of `engine`, `redirect` and `answer`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
 #[deserr(deny_unknown_fields, error = Errors, validate = check -> Contradiction)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -23,7 +25,9 @@ pub struct Route {
     #[deserr(rename = "match")]
     pub matches: Match,
     /// Name of the engine; it gets what `split` leaves.
-    pub engine: Name,
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Name>,
     /// Shares of the calls that go to other engines.
     #[deserr(default)]
     pub split: Vec<Split>,
@@ -40,12 +44,35 @@ pub struct Route {
     /// How many calls in which time, per proxy; a call must pass all of them.
     #[deserr(default)]
     pub limits: Vec<Limit>,
+    /// Instead of an engine: where callers are sent.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// Instead of an engine: what callers get.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
 }
 
 impl Route {
-    /// Every engine it names, the one that gets the rest first.
+    /// One that sends every call to `engine`, and says nothing else.
+    pub fn to(engine: Name) -> Self {
+        Self {
+            matches: Match::default(),
+            engine: Some(engine),
+            split: Vec::new(),
+            priority: 0,
+            timeout: None,
+            retry: Retry::default(),
+            limits: Vec::new(),
+            redirect: None,
+            answer: None,
+        }
+    }
+
+    /// The engines its calls go to, the one that gets the rest first; none if it answers by itself.
     pub fn engines(&self) -> impl Iterator<Item = &Name> {
-        std::iter::once(&self.engine).chain(self.split.iter().map(|s| &s.engine))
+        self.engine.iter().chain(self.split.iter().map(|s| &s.engine))
     }
 }
 
@@ -63,7 +90,11 @@ pub struct Split {
 pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradiction> {
     // "No time at all" would only ever be a mistake, and the wire form has no word for it.
     r.timeout = r.timeout.filter(|t| t.as_ms() > 0);
-    let mut seen = BTreeSet::from([&r.engine]);
+    action(&r)?;
+    if let Some(PathPattern::Prefix(_)) = r.redirect.as_ref().and_then(|r| r.path.as_ref()) {
+        keeps_rest("/redirect/path", &r.matches)?;
+    }
+    let mut seen: BTreeSet<&Name> = r.engine.iter().collect();
     for split in &r.split {
         if !seen.insert(&split.engine) {
             let message = format!(
@@ -74,15 +105,56 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
         }
     }
     let sum: u64 = r.split.iter().map(|s| u64::from(s.percent)).sum();
-    if sum > 99 {
+    if let (Some(engine), 100..) = (&r.engine, sum) {
         let message = format!(
-            "adds up to {sum} %; at most 99 can go elsewhere, the rest goes to \"{}\"",
-            r.engine
+            "adds up to {sum} %; at most 99 can go elsewhere, the rest goes to \"{engine}\""
         );
         return Err(Contradiction("/split", code::BAD_VALUE, message));
     }
     limit::check_all(&r.limits)?;
     Ok(r)
+}
+
+/// A new path that ends in `*` keeps what follows the part that matched.
+fn keeps_rest(field: &'static str, m: &Match) -> Result<(), Contradiction> {
+    match m.path {
+        None | Some(PathPattern::Prefix(_)) if m.grpc.is_none() => Ok(()),
+        _ => {
+            let message = "ends in *, but match.path leaves nothing to keep; write it without *, \
+                 or match a prefix";
+            Err(Contradiction(field, code::CONFLICTING_FIELDS, message.into()))
+        }
+    }
+}
+
+/// It does one thing with its calls, and says nothing that has no meaning with that.
+fn action(r: &Route) -> Result<(), Contradiction> {
+    let conflict = |field, message: &str| {
+        Err(Contradiction(field, code::CONFLICTING_FIELDS, message.to_owned()))
+    };
+    match (&r.engine, &r.redirect, &r.answer) {
+        (None, None, None) => {
+            let message = "\"engine\" is missing; set it, or redirect, or answer";
+            return Err(Contradiction("/engine", code::MISSING_FIELD, message.into()));
+        }
+        (Some(_), Some(_), _) => {
+            return conflict("/redirect", "excludes engine; keep one of the two");
+        }
+        (Some(_), _, Some(_)) => {
+            return conflict("/answer", "excludes engine; keep one of the two");
+        }
+        (_, Some(_), Some(_)) => {
+            return conflict("/answer", "excludes redirect; keep one of the two");
+        }
+        (Some(_), None, None) => return Ok(()),
+        (None, ..) => {}
+    }
+    const NO_ENGINE: &str = "has no meaning without an engine; remove it";
+    let fields = [("/split", !r.split.is_empty()), ("/retry", r.retry.attempts > 0)];
+    match fields.into_iter().find(|(_, set)| *set) {
+        Some((field, _)) => conflict(field, NO_ENGINE),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn check_split(s: Split, _: ValuePointerRef) -> Result<Split, Contradiction> {

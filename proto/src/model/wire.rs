@@ -9,6 +9,7 @@ use super::{Engine, Kind, Listener, Millis, Route, Spec, code, listener};
 use crate::v1;
 
 mod engine;
+mod own;
 mod pool;
 mod route;
 
@@ -61,6 +62,10 @@ fn unknown(pointer: &str, value: i32) -> Errors {
 /// 0 for what is not set; for numbers that cannot be 0 themselves.
 fn some(n: u32) -> Option<u32> {
     (n > 0).then_some(n)
+}
+
+fn some_text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn some_time(ms: u64) -> Option<Millis> {

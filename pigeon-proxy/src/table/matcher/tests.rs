@@ -1,6 +1,6 @@
 //! The matcher against cases written down, and against a naive reference that looks at every route.
 
-use pigeon_proto::model::{GrpcTarget, Retry, document};
+use pigeon_proto::model::{GrpcTarget, document};
 use proptest::prelude::*;
 
 use super::*;
@@ -271,12 +271,8 @@ fn a_match() -> impl Strategy<Value = Match> {
 fn a_route() -> impl Strategy<Value = Route> {
     (a_match(), -1..2_i32).prop_map(|(matches, priority)| Route {
         matches,
-        engine: "e".parse().expect("name"),
-        split: vec![],
         priority,
-        timeout: None,
-        retry: Retry::default(),
-        limits: vec![],
+        ..Route::to("e".parse().expect("name"))
     })
 }
 

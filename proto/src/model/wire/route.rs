@@ -3,7 +3,8 @@
 use super::super::error::Errors;
 use super::super::retry::check_retry;
 use super::super::{Limit, Match, Millis, Retry, Route, Split, limit, matching, route};
-use super::{at, checked, some_time, time_or_zero};
+use super::own::{wire_answer, wire_redirect};
+use super::{at, checked, some_text, some_time, time_or_zero};
 use crate::v1;
 
 impl From<&Route> for v1::Route {
@@ -22,12 +23,14 @@ impl From<&Route> for v1::Route {
         };
         Self {
             r#match: Some(matches),
-            engine: r.engine.to_string(),
+            engine: r.engine.as_ref().map(ToString::to_string).unwrap_or_default(),
             priority: r.priority,
             timeout_ms: time_or_zero(r.timeout),
             split: r.split.iter().map(Into::into).collect(),
             retry: Some((&r.retry).into()),
             limits: r.limits.iter().map(Into::into).collect(),
+            redirect: r.redirect.as_ref().map(Into::into),
+            answer: r.answer.as_ref().map(Into::into),
         }
     }
 }
@@ -63,7 +66,7 @@ impl TryFrom<v1::Route> for Route {
     fn try_from(w: v1::Route) -> Result<Self, Errors> {
         let mut errors = Errors::default();
         let matches = errors.keep(wire_match(w.r#match.unwrap_or_default()));
-        let engine = at(&mut errors, "/engine", w.engine.parse());
+        let engine = some_text(w.engine).and_then(|e| at(&mut errors, "/engine", e.parse()));
         let split: Vec<_> = w
             .split
             .into_iter()
@@ -77,10 +80,22 @@ impl TryFrom<v1::Route> for Route {
             .enumerate()
             .filter_map(|(i, l)| errors.keep(wire_limit(l, &format!("/limits/{i}"))))
             .collect();
+        let redirect = w.redirect.and_then(|r| errors.keep(wire_redirect(r)));
+        let answer = w.answer.and_then(|a| errors.keep(wire_answer(a)));
         let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
-        match (matches, engine, retry) {
-            (Some(matches), Some(engine), Some(retry)) if errors.0.is_empty() => {
-                let value = Self { matches, engine, split, priority, timeout, retry, limits };
+        match (matches, retry) {
+            (Some(matches), Some(retry)) if errors.0.is_empty() => {
+                let value = Self {
+                    matches,
+                    engine,
+                    split,
+                    priority,
+                    timeout,
+                    retry,
+                    limits,
+                    redirect,
+                    answer,
+                };
                 checked(value, "", route::check)
             }
             _ => Err(errors),
@@ -123,10 +138,9 @@ fn wire_retry(w: v1::Retry) -> Result<Retry, Errors> {
 fn wire_match(w: v1::Match) -> Result<Match, Errors> {
     let mut errors = Errors::default();
     let e = &mut errors;
-    let some = |s: String| (!s.is_empty()).then_some(s);
     let mut value = Match {
-        listener: some(w.listener).and_then(|s| at(e, "/match/listener", s.parse())),
-        host: some(w.host).and_then(|s| at(e, "/match/host", s.parse())),
+        listener: some_text(w.listener).and_then(|s| at(e, "/match/listener", s.parse())),
+        host: some_text(w.host).and_then(|s| at(e, "/match/host", s.parse())),
         ..Match::default()
     };
     match w.target {

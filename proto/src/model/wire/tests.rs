@@ -142,13 +142,12 @@ fn a_route() -> impl Strategy<Value = Route> {
         let name = |i: usize| format!("e{i}").parse().expect("a name");
         let share = |(i, percent)| Split { engine: name(i), percent };
         Route {
-            matches: Match::default(),
-            engine: "e".parse().expect("a name"),
             split: split.into_iter().enumerate().map(share).collect(),
             priority,
             timeout,
             retry,
             limits,
+            ..Route::to("e".parse().expect("a name"))
         }
     })
 }
@@ -185,6 +184,18 @@ spec: {match: {listener: l, host: "*.x.y", grpc: a.B/C}, engine: e, priority: -4
 kind: route
 name: h
 spec: {match: {path: "/p*", methods: [PUT, GET]}, engine: e}
+---
+kind: route
+name: i
+spec: {match: {path: "/p*"}, redirect: {scheme: https, host: a.example, port: 8443, path: "/q*", status: 308}}
+---
+kind: route
+name: j
+spec: {answer: {status: 503, headers: {X-A: "1", b: ""}, body: "later\n", grpc_status: ABORTED, message: "ä"}}
+---
+kind: route
+name: k
+spec: {answer: {}}
 "#;
     for object in document::parse(text).expect("documents") {
         let bytes = object.spec.encode();
