@@ -71,6 +71,8 @@ pub struct Write {
     pub changes: Vec<Change>,
     /// Check everything, change nothing.
     pub dry_run: bool,
+    /// Only if this is the newest revision of the whole configuration.
+    pub base: Option<u64>,
 }
 
 /// One change of one object.
@@ -169,6 +171,12 @@ pub enum WriteError {
         /// Its `mod_revision` now; 0 if it does not exist.
         current: u64,
     },
+    /// The configuration is not at the revision that the write was made for.
+    #[error("the configuration is at revision {current} now")]
+    Moved {
+        /// The newest revision.
+        current: u64,
+    },
     /// It cannot be removed while routes refer to it.
     #[error("{key} is still used by {}", list(.routes))]
     InUse {
@@ -216,6 +224,17 @@ pub struct RevisionChange {
     pub kind: String,
     /// Name of the object.
     pub name: String,
+}
+
+/// An object that is not the same at two revisions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Which object.
+    pub key: Key,
+    /// Its document at the first; none if it did not exist.
+    pub before: Option<serde_json::Value>,
+    /// Its document at the second; none if it does not exist.
+    pub after: Option<serde_json::Value>,
 }
 
 /// Cheap handle of the catalog; clones share everything.
@@ -271,6 +290,14 @@ impl Catalog {
         limit: u32,
     ) -> Result<Vec<Revision>, StoreError> {
         self.reader.revisions(before, limit).await
+    }
+
+    /// The objects that are not the same at revision `to` as at revision `from`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn difference(&self, from: u64, to: u64) -> Result<Vec<Difference>, StoreError> {
+        self.reader.difference(from, to).await
     }
 
     /// The committed revision, and when it moves from here on.

@@ -20,7 +20,7 @@ pub use check::{Fault, check};
 pub use error::{StoreError, StoreHealth};
 pub use write::Batch;
 
-use crate::catalog::{Revision, View};
+use crate::catalog::{Difference, Revision, View};
 
 /// The one writer of a store.
 pub struct Store {
@@ -109,5 +109,13 @@ impl StoreReader {
         limit: u32,
     ) -> Result<Vec<Revision>, StoreError> {
         read::revisions(&self.0, before, limit).await
+    }
+
+    /// The objects that are not the same at revision `to` as at revision `from`, in the order of their keys.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn difference(&self, from: u64, to: u64) -> Result<Vec<Difference>, StoreError> {
+        read::difference(&self.0, from, to).await
     }
 }

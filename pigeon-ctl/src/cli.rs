@@ -175,6 +175,30 @@ pub enum RevisionCommand {
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
+    /// Who made a revision, when, and what it changed
+    Get {
+        /// Its number
+        #[arg(value_name = "REVISION", value_parser = values::revision)]
+        revision: u64,
+    },
+    /// Show what is not the same at two revisions; exits with 1 if anything is not
+    Diff {
+        /// The first
+        #[arg(value_name = "FROM", value_parser = values::revision)]
+        from: u64,
+        /// The second; the newest if it is left out
+        #[arg(value_name = "TO", value_parser = values::revision)]
+        to: Option<u64>,
+    },
+    /// Make the configuration what it was at a revision, as a new revision
+    Rollback {
+        /// Where to
+        #[arg(value_name = "REVISION", value_parser = values::revision)]
+        revision: u64,
+        /// How it is written
+        #[command(flatten)]
+        write: WriteArgs,
+    },
 }
 
 /// The text of `help exit-codes`.

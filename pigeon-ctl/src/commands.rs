@@ -86,7 +86,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Export(args) => export::export(&desk, &args),
         Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),
-        Command::Revision(RevisionCommand::List { limit }) => revision::list(&desk, limit),
+        Command::Revision(command) => revisions(&desk, command),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             cli::write_completion(shell, &mut script);
@@ -104,6 +104,15 @@ fn contexts(desk: &Desk, command: ContextCommand) -> Outcome {
         ContextCommand::Use { name } => context::select(desk, &name),
         ContextCommand::Rm { name } => context::remove(desk, &name),
         ContextCommand::Show => context::show(desk),
+    }
+}
+
+fn revisions(desk: &Desk, command: RevisionCommand) -> Outcome {
+    match command {
+        RevisionCommand::List { limit } => revision::list(desk, limit),
+        RevisionCommand::Get { revision } => revision::get(desk, revision),
+        RevisionCommand::Diff { from, to } => revision::diff(desk, from, to),
+        RevisionCommand::Rollback { revision, write } => revision::rollback(desk, revision, write),
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::error::{Problem, clip};
 use super::query::WriteQuery;
 use super::types::Applied;
-use super::write::Intent;
+use super::write::{Done, Intent};
 use super::{ApiState, body};
 use crate::catalog::{Change, Changed, Expect, Stored};
 
@@ -57,12 +57,12 @@ pub struct Documents<'a> {
     objects: Vec<Document<'a>>,
 }
 
-/// What an apply did.
+/// What an apply or a rollback did.
 #[derive(Serialize, ToSchema)]
 pub struct ApplyAnswer<'a> {
     /// The revision of the configuration after it.
     revision: u64,
-    /// Every object of the request, in its order.
+    /// Every object of the request, in its order; of a rollback, every object that was to change.
     objects: Vec<AppliedObject<'a>>,
     /// How far it came among the proxies; absent in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,30 +70,42 @@ pub struct ApplyAnswer<'a> {
     applied: Option<&'a Applied>,
 }
 
-/// What an apply did to one object.
+impl<'a> ApplyAnswer<'a> {
+    /// What `done` did.
+    pub fn of(done: &'a Done) -> Self {
+        Self {
+            revision: done.outcome.revision,
+            objects: done.outcome.changed.iter().map(AppliedObject::of).collect(),
+            applied: done.applied.as_ref(),
+        }
+    }
+}
+
+/// What a write did to one object.
 #[derive(Serialize, ToSchema)]
 pub struct AppliedObject<'a> {
     /// Its kind.
     kind: Kind,
     /// Its name.
     name: &'a str,
-    /// `added`, `changed` or `unchanged`.
+    /// `added`, `changed`, `unchanged` or, by a rollback only, `removed`.
     #[schema(example = "changed")]
     op: &'static str,
     /// As it was; null if it is new.
     #[schema(required = true)]
     before: Option<Document<'a>>,
-    /// As it is.
+    /// As it is; null if it was removed.
     #[schema(required = true)]
     after: Option<Document<'a>>,
 }
 
 impl<'a> AppliedObject<'a> {
     fn of(changed: &'a Changed) -> Self {
-        let op = match &changed.before {
-            None => "added",
-            Some(_) if changed.is_change() => "changed",
-            Some(_) => "unchanged",
+        let op = match (&changed.before, &changed.after) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            _ if changed.is_change() => "changed",
+            _ => "unchanged",
         };
         Self {
             kind: changed.key.kind,
@@ -129,12 +141,7 @@ async fn apply(State(api): State<ApiState>, request: Request) -> Result<Response
     let objects = parsed.map_err(|_| Problem::internal("parsing the body panicked"))??;
     let put = |object| Change::Put { object: Box::new(object), expect: Expect::Any };
     let done = intent.commit(&api, objects.into_iter().map(put).collect(), false).await?;
-    let body = ApplyAnswer {
-        revision: done.outcome.revision,
-        objects: done.outcome.changed.iter().map(AppliedObject::of).collect(),
-        applied: done.applied.as_ref(),
-    };
-    Ok(done.answer(StatusCode::OK, &body, None, None))
+    Ok(done.answer(StatusCode::OK, &ApplyAnswer::of(&done), None, None))
 }
 
 fn parse(bytes: &[u8], json: bool) -> Result<Vec<Object>, Problem> {

@@ -21,6 +21,8 @@ pub const NO_SUCH_PATH: &str = "PGN-A407";
 pub const TIMEOUT: &str = "PGN-A408";
 /// The object exists already.
 pub const EXISTS: &str = "PGN-A409";
+/// The configuration has moved while the request was worked on.
+pub const MOVED: &str = "PGN-A410";
 /// The object is not as the condition of the request says.
 pub const CHANGED: &str = "PGN-A412";
 /// The body is larger than what is taken.

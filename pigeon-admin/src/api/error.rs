@@ -106,6 +106,11 @@ impl Problem {
         (self.0.status, self.0.slug, self.0.title) = (status, slug, title);
     }
 
+    /// Whether it has this code.
+    pub fn is(&self, code: &str) -> bool {
+        self.0.code == code
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -221,6 +226,7 @@ impl Problem {
                 Self::changed(&key, Some(current).filter(|r| *r > 0))
             }
             WriteError::Exists(key) => exists(&key),
+            WriteError::Moved { current } => moved(current),
             WriteError::InUse { key, routes } => in_use(&key, &routes),
             WriteError::Invalid(errors) => errors.into(),
             WriteError::Store(e) => Self::store(&e),
@@ -234,6 +240,13 @@ fn exists(key: &Key) -> Problem {
     Problem::new(StatusCode::CONFLICT, "exists", "It exists already", code::EXISTS, detail)
         .next(format!("pigeon-ctl {kind} get {name}"))
         .next(format!("pigeon-ctl {kind} set {name} …"))
+}
+
+fn moved(current: u64) -> Problem {
+    let detail =
+        format!("others have written meanwhile, the newest revision is {current}; repeat it");
+    let title = "The configuration has moved";
+    Problem::new(StatusCode::CONFLICT, "moved", title, code::MOVED, detail)
 }
 
 fn in_use(key: &Key, routes: &[Name]) -> Problem {

@@ -26,6 +26,7 @@ const PIGEON_APPLIED: HeaderName = HeaderName::from_static("pigeon-applied");
 pub struct Intent {
     actor: Actor,
     query: WriteQuery,
+    base: Option<u64>,
 }
 
 impl Intent {
@@ -46,7 +47,12 @@ impl Intent {
             source: caller.source.clone(),
             request_id: caller.request_id.clone(),
         };
-        Ok(Self { actor, query })
+        Ok(Self { actor, query, base: None })
+    }
+
+    /// The same, but only if the whole configuration is at this revision.
+    pub fn at(self, revision: u64) -> Self {
+        Self { base: Some(revision), ..self }
     }
 
     /// Makes the changes, all or none, and waits for the proxies if that is asked for. `conditional`
@@ -60,9 +66,9 @@ impl Intent {
         changes: Vec<Change>,
         conditional: bool,
     ) -> Result<Done, Problem> {
-        let Self { actor, query: WriteQuery { dry_run, wait, timeout } } = self;
+        let Self { actor, query: WriteQuery { dry_run, wait, timeout }, base } = self;
         let begun = Instant::now();
-        let write = Write { actor, changes, dry_run };
+        let write = Write { actor, changes, dry_run, base };
         let written = api.app().catalog.write(write).await;
         let outcome = written.map_err(|e| Problem::of_write(e, conditional))?;
         let applied = match dry_run {

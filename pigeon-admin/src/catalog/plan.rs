@@ -44,6 +44,9 @@ impl Base {
 
 /// Plans `write`.
 pub(super) fn plan(base: &Base, write: &Write, now: &mut Now<'_>) -> Result<Plan, WriteError> {
+    if write.base.is_some_and(|at| at != base.view.revision) {
+        return Err(WriteError::Moved { current: base.view.revision });
+    }
     once_each(&write.changes)?;
     let revision = base.view.revision + 1;
     let mut changed = Vec::with_capacity(write.changes.len());

@@ -190,8 +190,11 @@ fn outcome_word(result: &Result<Outcome, WriteError>, dry_run: bool) -> &'static
         Err(WriteError::Store(_)) => "store_error",
         Err(WriteError::Invalid(_)) => "invalid",
         Err(WriteError::NotFound(_)) => "not_found",
-        Err(WriteError::Exists(_) | WriteError::Stale { .. } | WriteError::InUse { .. }) => {
-            "conflict"
-        }
+        Err(
+            WriteError::Exists(_)
+            | WriteError::Stale { .. }
+            | WriteError::Moved { .. }
+            | WriteError::InUse { .. },
+        ) => "conflict",
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use pigeon_proto::model::{Key, document};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection as _, Row as _};
 
 use super::StoreError;
-use crate::catalog::{Revision, RevisionChange, Stored, View};
+use crate::catalog::{Difference, Revision, RevisionChange, Stored, View};
 
 const META: &str = "SELECT cluster_id, generation, revision FROM meta WHERE one = 1";
 
@@ -21,6 +22,9 @@ const REVISIONS: &str = "SELECT revision, at_ms, actor, source, op, action, c.ki
      WHERE revision IN (SELECT DISTINCT revision FROM change WHERE revision < $1 \
                         ORDER BY revision DESC LIMIT $2) \
      ORDER BY revision DESC, seq";
+
+const BETWEEN: &str = "SELECT kind, name, before, after FROM audit \
+     WHERE revision > $1 AND revision <= $2 ORDER BY revision, seq";
 
 /// Everything, as of one moment.
 pub(super) async fn view(conn: &mut SqliteConnection) -> Result<View, StoreError> {
@@ -67,6 +71,41 @@ fn number(row: &SqliteRow, column: usize) -> Result<u64, StoreError> {
         object: "a revision".into(),
         why: format!("{n} is negative"),
     })
+}
+
+/// See [`super::StoreReader::difference`].
+pub(super) async fn difference(
+    pool: &SqlitePool,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Difference>, StoreError> {
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let mut rows = sqlx::query(BETWEEN).bind(signed(from)).bind(signed(to)).fetch(pool);
+    let mut all: BTreeMap<(String, String), [Option<String>; 2]> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let (key, before) = ((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
+        // What was before the first change, and what is after the last.
+        all.entry(key).or_insert([before, None])[1] = row.try_get(3)?;
+    }
+    let changed = all.into_iter().filter(|(_, [before, after])| before != after);
+    changed.map(|((kind, name), sides)| side_by_side(&kind, &name, sides)).collect()
+}
+
+fn side_by_side(
+    kind: &str,
+    name: &str,
+    [before, after]: [Option<String>; 2],
+) -> Result<Difference, StoreError> {
+    let unreadable = |why: String| StoreError::Unreadable { object: format!("{kind}/{name}"), why };
+    let parse = |text: Option<String>| {
+        let parsed = text.map(|text| serde_json::from_str::<Value>(&text)).transpose();
+        parsed.map_err(|e| unreadable(e.to_string()))
+    };
+    let key = Key {
+        kind: kind.parse().map_err(|e| unreadable(format!("{e}")))?,
+        name: name.parse().map_err(|e| unreadable(format!("{e}")))?,
+    };
+    Ok(Difference { key, before: parse(before)?, after: parse(after)? })
 }
 
 /// See [`super::StoreReader::revisions`].

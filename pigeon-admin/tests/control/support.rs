@@ -110,7 +110,12 @@ pub async fn write(catalog: &Catalog, changes: Vec<Change>) -> Result<Outcome, W
 /// A write of "tester".
 pub fn as_tester(changes: Vec<Change>) -> Write {
     let (name, source) = ("tester".into(), "127.0.0.1".into());
-    Write { actor: Actor { name, source, request_id: "r-1".into() }, changes, dry_run: false }
+    Write {
+        actor: Actor { name, source, request_id: "r-1".into() },
+        changes,
+        dry_run: false,
+        base: None,
+    }
 }
 
 /// An engine with one endpoint.

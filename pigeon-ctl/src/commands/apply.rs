@@ -4,9 +4,10 @@ use http::Method;
 use pigeon_proto::model::Object;
 use serde_json::{Value, json};
 
-use super::{Desk, files, write};
+use super::write::{self, Written};
+use super::{Desk, files};
 use crate::Outcome;
-use crate::cli::{ApplyArgs, Output};
+use crate::cli::{ApplyArgs, Output, WriteArgs};
 use crate::client::Call;
 use crate::output::table::cell;
 
@@ -22,6 +23,11 @@ pub(crate) fn apply(desk: &Desk, args: &ApplyArgs) -> Outcome {
             Output::Table | Output::Yaml => found.name_files(failure),
         }
     })?;
+    print(desk, &written, args.write)
+}
+
+/// Prints a write of many objects, and says how to exit.
+pub(crate) fn print(desk: &Desk, written: &Written, args: WriteArgs) -> Outcome {
     if !desk.out.value(&written.body)? {
         let objects = written.body.get("objects").and_then(Value::as_array);
         let objects = objects.map_or(&[][..], Vec::as_slice);
@@ -29,17 +35,17 @@ pub(crate) fn apply(desk: &Desk, args: &ApplyArgs) -> Outcome {
             let (kind, name) = (cell(object, "/kind"), cell(object, "/name"));
             desk.out.done(&format!("{kind}/{name} {}", cell(object, "/op")))?;
         }
-        desk.out.done(&format!("{}   {}", counts(objects), written.state(args.write)))?;
+        desk.out.done(&format!("{}   {}", counts(objects), written.state(args)))?;
         written.explain();
     }
-    Ok(written.exit(args.write))
+    Ok(written.exit(args))
 }
 
-/// `2 added, 1 changed, 3 unchanged`
+/// `2 added, 1 changed, 3 unchanged`; `nothing to do` if there is no object
 fn counts(objects: &[Value]) -> String {
     let count = |op: &str| objects.iter().filter(|o| cell(o, "/op") == op).count();
-    let counted = ["added", "changed", "unchanged"].map(|op| (count(op), op));
+    let counted = ["added", "changed", "removed", "unchanged"].map(|op| (count(op), op));
     let words: Vec<String> =
         counted.iter().filter(|(n, _)| *n > 0).map(|(n, op)| format!("{n} {op}")).collect();
-    words.join(", ")
+    if words.is_empty() { "nothing to do".to_owned() } else { words.join(", ") }
 }

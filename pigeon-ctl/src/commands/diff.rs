@@ -63,13 +63,22 @@ fn current(session: &Session, found: &Found) -> Result<Current, Failure> {
 
 /// A unified diff of one object.
 fn one(old: Option<&(u64, Object)>, new: &Object, place: &str) -> Result<String, Failure> {
-    let (from, before) = match old {
-        Some((revision, old)) => (format!("{} revision {revision}", new.key), document::yaml(old)?),
-        None => ("/dev/null".to_owned(), String::new()),
+    let place = format!("{} {place}", new.key);
+    let old = old.map(|(revision, old)| (format!("{} revision {revision}", new.key), old));
+    unified(old.as_ref().map(|(place, old)| (place.as_str(), *old)), Some((&place, new)))
+}
+
+/// A unified diff of an object as it is at two places; at one of them it may not exist.
+pub(crate) fn unified(
+    old: Option<(&str, &Object)>,
+    new: Option<(&str, &Object)>,
+) -> Result<String, Failure> {
+    let side = |side: Option<(&str, &Object)>| match side {
+        Some((place, object)) => Ok((place.to_owned(), document::yaml(object)?)),
+        None => Ok(("/dev/null".to_owned(), String::new())),
     };
-    let after = document::yaml(new)?;
+    let ((from, before), (to, after)) = (side(old)?, side(new)?);
     let diff = TextDiff::from_lines(before.as_str(), after.as_str());
-    let to = format!("{} {place}", new.key);
     let text = diff.unified_diff().context_radius(AROUND).header(&from, &to).to_string();
     Ok(text.lines().map(coloured).collect())
 }

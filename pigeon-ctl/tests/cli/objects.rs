@@ -212,3 +212,35 @@ fn a_route_gets_a_limit_another_and_none() {
     admin.ok(&["route", "set", "r", "--rate", ""]);
     assert_eq!(limits(&admin), json!([]));
 }
+
+#[test]
+fn revisions_are_read_compared_and_gone_back_to() {
+    let admin = Admin::start();
+    admin.ok(&words(ENGINE));
+    let list = admin.json(&["revision", "list"]);
+    let then = list["items"][0]["revision"].as_u64().expect("number").to_string();
+    admin.ok(&["engine", "set", "asr", "--queue", "9"]);
+    admin.ok(&["engine", "add", "new"]);
+
+    let get = admin.ok(&["revision", "get", &then]);
+    assert!(get.starts_with(&format!("revision {then}   ")), "{get}");
+    assert!(get.ends_with("create engine/asr\n"), "{get}");
+    let diff = admin.ctl(&["revision", "diff", &then]).run();
+    assert_eq!(diff.code, 1, "{}", diff.stderr);
+    assert!(diff.stdout.contains(&format!("--- engine/asr revision {then}\n")), "{}", diff.stdout);
+    assert!(diff.stdout.contains("-    queue: 64\n+    queue: 9\n"), "{}", diff.stdout);
+    assert!(diff.stdout.contains("--- /dev/null\n+++ engine/new revision"), "{}", diff.stdout);
+
+    let asked = admin.ctl(&["revision", "rollback", &then]).run();
+    assert_eq!(asked.code, 2, "{}", asked.stdout);
+    assert!(asked.stderr.contains("Take 2 objects back"), "{}", asked.stderr);
+    let tried = admin.ok(&["revision", "rollback", &then, "--dry-run"]);
+    assert!(tried.contains("1 changed, 1 removed   dry run"), "{tried}");
+    let done = admin.ok(&["revision", "rollback", &then, "-y"]);
+    assert!(done.contains("engine/asr changed\nengine/new removed\n"), "{done}");
+    assert_eq!(admin.ok(&["revision", "diff", &then]), "");
+    assert_eq!(admin.json(&["engine", "get", "asr"])["spec"]["pool"]["queue"], 64);
+    let again = admin.ok(&["revision", "rollback", &then]);
+    assert!(again.starts_with("nothing has changed since"), "{again}");
+    assert_eq!(admin.ctl(&["revision", "get", "99"]).run().code, 5);
+}
