@@ -1,6 +1,7 @@
 //! What a route does with a call before it asks for a slot: one closed list, run in one order by every
 //! transport. Pure: the call's head, its client and the clock are arguments.
 
+mod edits;
 mod limits;
 mod own;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pigeon_proto::model::{Name, Route};
 
+pub use self::edits::{Edits, HeaderEdits};
 use self::limits::Limits;
 use self::own::Own;
 use crate::reject::Rejection;
@@ -86,13 +88,17 @@ pub struct Filters {
     limits: Limits,
     /// The route's own answer.
     own: Option<Own>,
+    /// Longest body of a request.
+    pub max_body: Option<u64>,
+    edits: Option<Arc<Edits>>,
 }
 
 impl Filters {
     /// Those of `route`. What the route had `before` goes on counting.
     pub fn new(route: &Route, before: Option<&Filters>, now: Instant) -> Self {
         let limits = Limits::new(&route.limits, before.map(|b| &b.limits), now);
-        Self { limits, own: Own::new(route) }
+        let edits = Edits::new(route, before.and_then(|b| b.edits.as_ref()));
+        Self { limits, own: Own::new(route), max_body: route.max_body_bytes, edits }
     }
 
     /// Lets the call pass, or says what becomes of it.
@@ -101,9 +107,26 @@ impl Filters {
     /// The first filter that does not let it pass.
     pub fn run(&self, asked: &Asked<'_>) -> Result<(), Stop> {
         self.limits.pass(asked)?;
+        if let Some(limit) = self.max_body {
+            declared_fits(limit, asked)?;
+        }
         match &self.own {
             Some(own) => Err(own.answer(asked)),
             None => Ok(()),
         }
+    }
+
+    /// What is changed of a call that goes to an engine, and of its answer; nothing of most routes.
+    pub fn edits(&self) -> Option<&Arc<Edits>> {
+        self.edits.as_ref()
+    }
+}
+
+/// What says itself that it is too long need not be waited for.
+fn declared_fits(limit: u64, asked: &Asked<'_>) -> Result<(), Rejection> {
+    let length = (asked.header)("content-length").and_then(|value| str::from_utf8(value).ok());
+    match length.and_then(|length| length.trim().parse::<u64>().ok()) {
+        Some(length) if length > limit => Err(Rejection::BodyTooLarge { limit }),
+        _ => Ok(()),
     }
 }

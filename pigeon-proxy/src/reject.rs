@@ -57,6 +57,11 @@ pub enum Rejection {
         /// The limit, in bytes.
         limit: u32,
     },
+    /// The request's body is longer than its route's `max_body_bytes`.
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The call is not one that can be carried.
     BadRequest {
         /// What is wrong with it.
@@ -138,7 +143,9 @@ impl Rejection {
             Self::ConnectFailed => Reason::ConnectFailed,
             Self::EngineReset { .. } => Reason::EngineReset,
             Self::EngineProtocolError => Reason::EngineProtocolError,
-            Self::TooLarge | Self::MessageTooLarge { .. } => Reason::TooLarge,
+            Self::TooLarge | Self::MessageTooLarge { .. } | Self::BodyTooLarge { .. } => {
+                Reason::TooLarge
+            }
             Self::BadRequest { .. } => Reason::BadRequest,
             Self::Draining | Self::EndpointDrained => Reason::Draining,
             Self::NoConfig => Reason::NoConfig,
@@ -156,7 +163,10 @@ impl Rejection {
 
     /// The HTTP status.
     pub fn http_status(&self) -> u16 {
-        self.reason().http_status()
+        match self {
+            Self::BodyTooLarge { .. } => 413,
+            other => other.reason().http_status(),
+        }
     }
 
     /// When it may be worth trying again, if the list has a hint.
@@ -179,6 +189,9 @@ impl Rejection {
             Self::BadRequest { why } => (*why).into(),
             Self::MessageTooLarge { limit } => {
                 format!("a message of the call is longer than the {limit} bytes allowed").into()
+            }
+            Self::BodyTooLarge { limit } => {
+                format!("the body of the request is longer than the {limit} bytes allowed").into()
             }
             Self::EndpointDrained => {
                 "the call's endpoint is taken out of service and waits no longer; call again".into()

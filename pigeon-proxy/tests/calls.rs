@@ -22,8 +22,12 @@ mod told;
 #[path = "calls/wire.rs"]
 mod wire;
 
+#[path = "calls/bodies.rs"]
+mod bodies;
 #[path = "calls/changes.rs"]
 mod changes;
+#[path = "calls/edits.rs"]
+mod edits;
 #[path = "calls/faults.rs"]
 mod faults;
 #[path = "calls/grpc.rs"]

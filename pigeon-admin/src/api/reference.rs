@@ -20,7 +20,7 @@ const ABOUT: &str = "The control plane of Pigeon. docs/rest.md says how the API 
 
 /// The schemas of what is declared, with the fields that must be there; every other has a default, and none
 /// may be there that is not known. The model says so to its reader, which the schemas cannot see.
-const DECLARED: [(&str, &[&str]); 12] = [
+const DECLARED: [(&str, &[&str]); 14] = [
     ("Listener", &["address"]),
     ("Engine", &[]),
     ("Endpoint", &["address"]),
@@ -28,6 +28,8 @@ const DECLARED: [(&str, &[&str]); 12] = [
     ("Health", &[]),
     ("Ejection", &[]),
     ("Route", &[]),
+    ("HeaderEdits", &[]),
+    ("Rewrite", &[]),
     ("Redirect", &[]),
     ("Answer", &[]),
     ("Split", &["engine", "percent"]),
@@ -144,6 +146,10 @@ mod tests {
             check(name, &full, |v| (place, v));
         }
         // Not routes and redirects: which of their fields must be there depends on the others.
+        check("HeaderEdits", &json!({}), |v| {
+            (Kind::Route, json!({"engine": "a", "request_headers": v}))
+        });
+        check("Rewrite", &json!({}), |v| (Kind::Route, json!({"engine": "a", "rewrite": v})));
         check("Answer", &json!({}), |v| (Kind::Route, json!({ "answer": v })));
         check("Endpoint", &json!({"address": "a:1"}), endpoint);
         check("Pool", &json!({}), |v| (Kind::Engine, json!({ "pool": v })));

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::values::{self, Answer, Header, Label, Redirect, Share};
+use super::values::{self, Answer, Header, Label, Redirect, Share, Size};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
 /// `route …`
@@ -94,12 +94,48 @@ pub struct RouteFields {
     /// How many calls in which time.
     #[command(flatten)]
     pub limit: LimitFields,
+    /// What is changed on the way.
+    #[command(flatten)]
+    pub edits: EditFields,
     /// What the gateway answers instead of an engine.
     #[command(flatten)]
     pub own: OwnFields,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
+}
+
+/// What is changed on the way to the engine and back.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "On the way")]
+pub struct EditFields {
+    /// The engine gets this header with this value alone; may be repeated; NAME= ends it
+    #[arg(long = "set-request-header", value_name = "NAME=VALUE", value_parser = values::header)]
+    pub set_request: Vec<Header>,
+    /// The engine gets this header too; may be repeated; NAME= ends it
+    #[arg(long = "add-request-header", value_name = "NAME=VALUE", value_parser = values::header)]
+    pub add_request: Vec<Header>,
+    /// The engine does not get this header; may be repeated, and sets the whole list; '' empties it
+    #[arg(long = "remove-request-header", value_name = "NAME")]
+    pub remove_request: Vec<String>,
+    /// Callers get this header with this value alone; may be repeated; NAME= ends it
+    #[arg(long = "set-response-header", value_name = "NAME=VALUE", value_parser = values::header)]
+    pub set_response: Vec<Header>,
+    /// Callers get this header too; may be repeated; NAME= ends it
+    #[arg(long = "add-response-header", value_name = "NAME=VALUE", value_parser = values::header)]
+    pub add_response: Vec<Header>,
+    /// Callers do not get this header; may be repeated, and sets the whole list; '' empties it
+    #[arg(long = "remove-response-header", value_name = "NAME")]
+    pub remove_response: Vec<String>,
+    /// The engine gets this path: /new, /new*, pkg.Service or pkg.Service/Method
+    #[arg(long, value_name = "PATH")]
+    pub rewrite_path: Option<String>,
+    /// The engine gets this host
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub rewrite_host: Option<String>,
+    /// Longest body of a request; '' = no limit
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    pub max_body: Option<Size>,
 }
 
 /// What the gateway answers instead of an engine.

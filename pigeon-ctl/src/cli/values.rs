@@ -135,6 +135,21 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     Ok(Label { name: name.to_ascii_lowercase(), value })
 }
 
+/// A number of bytes, or nothing: then there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub Option<u64>);
+
+/// Reads a [`Size`].
+pub(super) fn size(text: &str) -> Result<Size, String> {
+    match text {
+        "" => Ok(Size(None)),
+        number => number
+            .parse()
+            .map(|n| Size(Some(n)))
+            .map_err(|_| "write a whole number of bytes, or '' for no limit".into()),
+    }
+}
+
 /// `https://host:port/path`, or any part of it: where callers are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redirect {

@@ -8,9 +8,9 @@ use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
 use crate::cli::route::{
-    AddRoute, LimitFields, OwnFields, RetryFields, RouteFields, SetRoute, TestArgs,
+    AddRoute, EditFields, LimitFields, OwnFields, RetryFields, RouteFields, SetRoute, TestArgs,
 };
-use crate::cli::values::{Answer, Redirect, Share};
+use crate::cli::values::{Answer, Redirect, Share, Size};
 use crate::client::Call;
 use crate::error::Exit;
 use crate::output::table::{NONE, cell, table};
@@ -67,8 +67,31 @@ fn of(args: &RouteFields) -> Fields {
     }
     retry(&mut fields, &args.retry);
     limits(&mut fields, &args.limit);
+    edits(&mut fields, &args.edits);
     own(&mut fields, &args.own);
     fields
+}
+
+fn edits(fields: &mut Fields, args: &EditFields) {
+    let lists = [
+        ("request_headers", &args.set_request, &args.add_request, &args.remove_request),
+        ("response_headers", &args.set_response, &args.add_response, &args.remove_response),
+    ];
+    for (field, set, add, remove) in lists {
+        for (how, headers) in [("set", set), ("add", add)] {
+            if !headers.is_empty() {
+                let headers = headers.iter().map(|h| (h.name.clone(), json!(h.value)));
+                fields.put(&format!("{field}/{how}"), Some(headers.collect::<Map<_, _>>()));
+            }
+        }
+        if !remove.is_empty() {
+            let names: Vec<&String> = remove.iter().filter(|name| !name.is_empty()).collect();
+            fields.put(&format!("{field}/remove"), Some(json!(names)));
+        }
+    }
+    fields.text("rewrite/path", args.rewrite_path.as_ref());
+    fields.text("rewrite/host", args.rewrite_host.as_ref());
+    fields.put("max_body_bytes", args.max_body.map(|Size(size)| json!(size)));
 }
 
 fn limits(fields: &mut Fields, args: &LimitFields) {

@@ -15,7 +15,7 @@ use super::caller::CallerBody;
 use super::forward;
 use super::head::GRPC_TIMEOUT;
 use super::leg::Leg;
-use super::upload::{RequestBody, Upload};
+use super::upload::{Limits, RequestBody, Upload};
 use super::upstream::{Attempt, Link, unreachable};
 use crate::admit::Permit;
 use crate::engine::Engine;
@@ -88,10 +88,12 @@ impl Call<'_> {
         let mut admitting = Admitting::new(Arc::clone(&engine), hash, self.deadline);
         let (mut permit, mut link) = self.reach(&mut admitting, version).await?;
         let authority = permit.endpoint().address().as_str();
-        forward::request(&mut parts, &self.head, self.client.peer, version, authority);
+        let edits = route.filters.edits().map(Arc::as_ref);
+        forward::request(&mut parts, &self.head, self.client.peer, version, authority, edits);
         // Taken only here: who is refused before may still be writing it.
         let body = whole.take().ok_or(Rejection::ConnectFailed)?;
-        let upload = Upload::new(body, route.retry.buffer, self.max_message);
+        let limits = Limits { message: self.max_message, body: route.filters.max_body };
+        let upload = Upload::new(body, route.retry.buffer, limits);
         let outgoing = Outgoing { parts, upload };
         let mut tries = Tries::default();
         loop {

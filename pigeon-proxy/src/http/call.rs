@@ -17,7 +17,7 @@ use super::head::Head;
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
 use crate::engine::Engine;
-use crate::filter::{Answer, Asked, Stop};
+use crate::filter::{Answer, Asked, Edits, Stop};
 use crate::gateway::OpenCall;
 use crate::record::{Beginning, Record};
 use crate::reject::Rejection;
@@ -60,8 +60,9 @@ pub(crate) async fn call(client: &Client, request: Request<CallerBody>) -> Respo
             };
         }
     };
+    let edits = target.0.filters.edits().cloned();
     match Box::pin(call.carry(target, parts, &mut body)).await {
-        Ok((response, leg)) => call.answer(response, leg),
+        Ok((response, leg)) => call.answer(response, leg, edits.as_deref()),
         Err(rejection) => {
             dismiss(version, body).await;
             call.reject(&rejection)
@@ -135,10 +136,15 @@ impl Call<'_> {
     }
 
     /// The engine's answer, its body still to come.
-    fn answer(mut self, response: Response<Incoming>, leg: Leg) -> Response<CallBody> {
+    fn answer(
+        mut self,
+        response: Response<Incoming>,
+        leg: Leg,
+        edits: Option<&Edits>,
+    ) -> Response<CallBody> {
         let (mut parts, body) = response.into_parts();
         self.record.answered(parts.status.as_u16());
-        forward::response(&mut parts, self.version);
+        forward::response(&mut parts, self.version, edits);
         note_status(&mut self.record, &parts.headers);
         let ended = body.is_end_stream();
         let Call { record, open, deadline, head, max_message, .. } = self;

@@ -10,6 +10,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri, Version, request, response};
 
 use super::head::{Head, REQUEST_ID};
+use crate::filter::Edits;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -30,13 +31,14 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Turns the head of a caller's request into that of the engine's, in place. `authority` stands in for
-/// the host of a request that has none.
+/// the host of a request that has none; `edits` are those of the route.
 pub(super) fn request(
     parts: &mut request::Parts,
     head: &Head,
     peer: IpAddr,
     version: Version,
     authority: &str,
+    edits: Option<&Edits>,
 ) {
     let headers = &mut parts.headers;
     if headers.contains_key(TRANSFER_ENCODING) {
@@ -54,16 +56,22 @@ pub(super) fn request(
     drop_ours(headers);
     forwarded(headers, head, peer);
     headers.insert(REQUEST_ID, head.request_id.clone());
-    target(parts, head, version, authority);
+    if let Some(edits) = edits {
+        edits.request.apply(&mut parts.headers);
+    }
+    target(parts, head, version, authority, edits);
 }
 
 /// Drops from an engine's answer what concerns its connection only.
-pub(super) fn response(parts: &mut response::Parts, version: Version) {
+pub(super) fn response(parts: &mut response::Parts, version: Version, edits: Option<&Edits>) {
     if parts.headers.contains_key(TRANSFER_ENCODING) {
         parts.headers.remove(CONTENT_LENGTH);
     }
     drop_hop_by_hop(&mut parts.headers);
     parts.headers.remove(TE);
+    if let Some(edits) = edits {
+        edits.response.apply(&mut parts.headers);
+    }
     parts.version = version;
 }
 
@@ -119,13 +127,22 @@ fn forwarded(headers: &mut HeaderMap, head: &Head, peer: IpAddr) {
 }
 
 /// Writes target, host and version the way the engine's protocol wants them.
-fn target(parts: &mut request::Parts, head: &Head, version: Version, authority: &str) {
+fn target(
+    parts: &mut request::Parts,
+    head: &Head,
+    version: Version,
+    authority: &str,
+    edits: Option<&Edits>,
+) {
     let path = parts.uri.path_and_query().cloned();
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let host = if head.authority.is_empty() {
-        HeaderValue::from_str(authority).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
-    } else {
-        head.authority.clone()
+    let other = edits.and_then(|edits| edits.target(path.as_str())).and_then(|t| t.parse().ok());
+    let path = other.unwrap_or(path);
+    let host = match edits.and_then(|edits| edits.host.as_ref()) {
+        Some(host) => host.clone(),
+        None if head.authority.is_empty() => HeaderValue::from_str(authority)
+            .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
+        None => head.authority.clone(),
     };
     let mut uri = http::uri::Parts::default();
     let as_authority = Authority::try_from(host.as_bytes()).ok();
@@ -162,7 +179,7 @@ mod tests {
     fn forwarded(request: http::request::Builder, version: Version) -> request::Parts {
         let mut parts = request.body(()).expect("a request").into_parts().0;
         let (head, _) = Head::read(&parts);
-        super::request(&mut parts, &head, IpAddr::from([10, 0, 0, 1]), version, "engine:1");
+        super::request(&mut parts, &head, IpAddr::from([10, 0, 0, 1]), version, "engine:1", None);
         parts
     }
 

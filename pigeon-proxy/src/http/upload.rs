@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 
+pub(super) use self::source::Limits;
 use self::source::{Fault, Source};
 use super::caller::CallerBody;
 use crate::reject::Rejection;
@@ -40,9 +41,9 @@ const CANCELLED: u8 = 1;
 const NOT_NEEDED: u8 = 2;
 
 impl Upload {
-    /// `buffer` = most bytes kept for sending again; `max_message` = the longest gRPC message.
-    pub(super) fn new(body: CallerBody, buffer: usize, max_message: Option<u32>) -> Arc<Self> {
-        let source = Mutex::new(Source::new(body, buffer, max_message));
+    /// `buffer` = most bytes kept for sending again.
+    pub(super) fn new(body: CallerBody, buffer: usize, limits: Limits) -> Arc<Self> {
+        let source = Mutex::new(Source::new(body, buffer, limits));
         Arc::new(Self { source, bytes: AtomicU64::new(0) })
     }
 
@@ -91,6 +92,7 @@ impl Uplink {
         self.upload.lock().fault().map(|fault| match fault {
             Fault::BrokenOff => Rejection::BadRequest { why: "the body of the request broke off" },
             Fault::TooLong { limit } => Rejection::MessageTooLarge { limit },
+            Fault::BodyTooLong { limit } => Rejection::BodyTooLarge { limit },
         })
     }
 

@@ -22,6 +22,7 @@ impl State {
         let Some(up) = &call.up else { return };
         let (conn, key, list, id) = (up.conn, up.key, Arc::clone(&call.head), call.id);
         let Some(request) = list.request() else { return };
+        let edits = call.route.as_ref().and_then(|route| route.filters.edits().cloned());
         let left = call.deadline.filter(|_| call.grpc);
         let left = left.map(|deadline| timeout::format(deadline.saturating_duration_since(now)));
         let attempts = call.attempts.tries.previous();
@@ -30,13 +31,19 @@ impl State {
         let Some(peer) = peer else { return };
         let forwarded =
             request.forwarded.get_or_init(|| edits::forwarded(&list, request.grpc, peer));
+        let edited = edits
+            .map(|edits| self.edited(&list, &edits, || edits::edited_request(forwarded, &edits)));
+        let (forwarded, id_of_list) = match &edited {
+            Some(edited) => (&edited.fields, edited.id),
+            None => (forwarded, list.id),
+        };
         let own;
         let counts = attempts > 0 && request.grpc;
-        let (forwarded, shared) = if list.authority().is_empty() || counts {
-            own = self.for_this_call(conn, &list, forwarded, counts);
+        let (forwarded, shared) = if forwarded.get(b":authority").is_none() || counts {
+            own = self.for_this_call(conn, forwarded, counts);
             (&own, 0)
         } else {
-            (forwarded, list.id)
+            (forwarded, id_of_list)
         };
         let made = (!request.has_id).then(|| edits::hex(id));
         self.touch(conn);
@@ -63,15 +70,9 @@ impl State {
     }
 
     /// A request without a host gets the endpoint's; one that was tried before gets a new count (`counts`).
-    fn for_this_call(
-        &mut self,
-        conn: u32,
-        list: &List,
-        forwarded: &Fields,
-        counts: bool,
-    ) -> Fields {
+    fn for_this_call(&mut self, conn: u32, forwarded: &Fields, counts: bool) -> Fields {
         let upstream = self.conns.get_mut(conn).and_then(|conn| conn.upstream());
-        let address = upstream.filter(|_| list.authority().is_empty());
+        let address = upstream.filter(|_| forwarded.get(b":authority").is_none());
         let address = address.map(|u| u.endpoint.address().as_str().to_owned());
         let mut fields = Fields::new();
         let pseudo = |name: &[u8]| name.starts_with(b":");
@@ -91,12 +92,32 @@ impl State {
 
     /// A list goes out as it is.
     pub(super) fn send_list(&mut self, conn: u32, key: Key, list: &Arc<List>, end: bool) {
+        self.send_known(conn, key, list.id, &list.fields, end);
+    }
+
+    /// Fields go out, which may come again under their number.
+    fn send_known(&mut self, conn: u32, key: Key, id: u64, fields: &Fields, end: bool) {
         self.touch(conn);
         let Some(conn) = self.conns.get_mut(conn) else { return };
         let encoded = &mut conn.encoded;
         conn.h2.send_headers(key, end, |encoder, out| {
-            encoded.write(list.id, &list.fields, encoder, out);
+            encoded.write(id, fields, encoder, out);
         });
+    }
+
+    /// The head of an answer goes to the client, as the route has it.
+    fn send_head(&mut self, at: u32, list: &Arc<List>, end: bool) {
+        let Some(call) = self.calls.get(at) else { return };
+        let (conn, key) = (call.down.conn, call.down.key);
+        let edits = call.route.as_ref().and_then(|route| route.filters.edits());
+        match edits.filter(|edits| !edits.response.is_empty()).cloned() {
+            None => self.send_list(conn, key, list, end),
+            Some(edits) => {
+                let make = || edits::edited_answer(&list.fields, &edits.response);
+                let edited = self.edited(list, &edits, make);
+                self.send_known(conn, key, edited.id, &edited.fields, end);
+            }
+        }
     }
 
     /// Header fields from an engine: the head of an answer, an informational one, or trailers.
@@ -167,7 +188,7 @@ impl State {
         if end {
             self.answer_ended(at);
         }
-        self.send_list(down.0, down.1, list, end);
+        self.send_head(at, list, end);
         if end {
             self.ended(at, Side::Down);
         }

@@ -12,7 +12,6 @@ use super::read::Block;
 use super::state::State;
 use crate::engine::Engine;
 use crate::filter::Asked;
-use crate::grpc::MessageScanner;
 use crate::h2::error as code;
 use crate::h2::{Error, Key};
 use crate::http::Client;
@@ -159,7 +158,8 @@ impl State {
         }
         let limit = request.timeout.into_iter().chain(entry.timeout).min();
         call.deadline = limit.and_then(|limit| now.checked_add(limit));
-        call.scanners = engine.as_deref().filter(|_| request.grpc).and_then(scanners);
+        call.scanners =
+            scanners(engine.as_deref().filter(|_| request.grpc), entry.filters.max_body);
         call.route = Some(Arc::clone(entry));
         call.engine = engine;
         let (known, deadline) = (call.engine.is_some(), call.deadline);
@@ -252,10 +252,11 @@ impl State {
     }
 }
 
-fn scanners(engine: &Engine) -> Option<Box<Scanners>> {
-    let max = engine.settings().pool.max_message_bytes?;
-    let [up, down] = [MessageScanner::default(); 2];
-    Some(Box::new(Scanners { max, up, down }))
+/// What is to be counted of a call's bodies; `grpc` = its engine, if it is a gRPC call.
+fn scanners(grpc: Option<&Engine>, max_body: Option<u64>) -> Option<Box<Scanners>> {
+    let max_message = grpc.and_then(|engine| engine.settings().pool.max_message_bytes);
+    let limited = max_message.is_some() || max_body.is_some();
+    limited.then(|| Box::new(Scanners { max_message, max_body, ..Scanners::default() }))
 }
 
 /// Whether calls go to the engine by HTTP/2.

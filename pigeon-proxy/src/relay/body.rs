@@ -42,10 +42,17 @@ impl State {
         }
     }
 
-    /// A message longer than the engine's `max_message_bytes` begins in these bytes.
+    /// With these bytes the body is longer than the route's `max_body_bytes`, or a message longer than the
+    /// engine's `max_message_bytes` begins in them.
     fn too_long(&mut self, at: u32, to: Side, bytes: &[u8]) -> Option<Rejection> {
         let scanners = self.calls.get_mut(at)?.scanners.as_deref_mut()?;
-        let limit = scanners.max;
+        if let (Side::Up, Some(limit)) = (to, scanners.max_body) {
+            scanners.body += bytes.len() as u64;
+            if scanners.body > limit {
+                return Some(Rejection::BodyTooLarge { limit });
+            }
+        }
+        let limit = scanners.max_message?;
         let scanner = match to {
             Side::Up => &mut scanners.up,
             Side::Down => &mut scanners.down,

@@ -56,7 +56,7 @@ pub(super) struct Call {
     /// None of a call that took none, or that another part of the gateway carries.
     pub(super) route: Option<Arc<RouteEntry>>,
     pub(super) engine: Option<Arc<Engine>>,
-    /// Follows the messages both ways, if their length is limited.
+    /// Follows the bodies, if their length or that of their messages is limited.
     pub(super) scanners: Option<Box<Scanners>>,
     pub(super) permit: Option<Permit>,
     /// None if another part of the gateway writes it.
@@ -87,9 +87,13 @@ pub(super) enum Stage {
     Over,
 }
 
-/// The messages of a gRPC call, either way.
+/// What is counted of bodies: the messages of a gRPC call, either way, and the bytes of a request.
+#[derive(Default)]
 pub(super) struct Scanners {
-    pub(super) max: u32,
+    pub(super) max_message: Option<u32>,
+    pub(super) max_body: Option<u64>,
+    /// Of the request.
+    pub(super) body: u64,
     pub(super) up: MessageScanner,
     pub(super) down: MessageScanner,
 }

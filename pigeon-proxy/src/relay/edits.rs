@@ -1,8 +1,11 @@
-//! A request's fields on their way to the engine: what is dropped, added and kept (RFC 9110 section 7.6).
+//! Fields on their way through: what is dropped, added and kept (RFC 9110 section 7.6), and what a route edits.
 
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
-use super::list::List;
+use super::list::{Edited, List};
+use super::state::State;
+use crate::filter::{Edits, HeaderEdits};
 use crate::h2::fields::{Fields, Indexing};
 
 /// The fields for the engine, but for those that differ from call to call (see [`per_call`]).
@@ -55,6 +58,73 @@ fn pseudo(list: &List, authority: &str, fields: &mut Fields) {
     }
     if !authority.is_empty() {
         fields.push(b":authority", authority.as_bytes(), Indexing::Incremental);
+    }
+}
+
+impl State {
+    /// `list` as `edits` change it; what was made of a list that comes again is kept, under a number of its own,
+    /// until other edits are asked for.
+    pub(super) fn edited(
+        &mut self,
+        list: &List,
+        edits: &Edits,
+        make: impl FnOnce() -> Fields,
+    ) -> Arc<Edited> {
+        let mut known = list.edited.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(edited) = known.as_ref().filter(|edited| edited.by == edits.id) {
+            return Arc::clone(edited);
+        }
+        let shared = list.id != 0;
+        let id = if shared { self.shared.number() } else { 0 };
+        let edited = Arc::new(Edited { by: edits.id, id, fields: make() });
+        if shared {
+            *known = Some(Arc::clone(&edited));
+        }
+        edited
+    }
+}
+
+/// A request's fields for the engine, with what a route changes of them.
+pub(super) fn edited_request(forwarded: &Fields, edits: &Edits) -> Fields {
+    let mut fields = Fields::new();
+    let pseudo = |name: &[u8]| name.starts_with(b":");
+    for (name, value, indexing) in forwarded.iter().filter(|(name, ..)| pseudo(name)) {
+        let target = || str::from_utf8(value).ok().and_then(|target| edits.target(target));
+        match name {
+            b":authority" if edits.host.is_some() => {}
+            b":path" => match target() {
+                Some(target) => fields.push(name, target.as_bytes(), Indexing::Incremental),
+                None => fields.push(name, value, indexing),
+            },
+            _ => fields.push(name, value, indexing),
+        }
+    }
+    if let Some(host) = &edits.host {
+        fields.push(b":authority", host.as_bytes(), Indexing::Incremental);
+    }
+    edit(forwarded, &edits.request, &mut fields);
+    fields
+}
+
+/// The head of an answer with what a route changes of it.
+pub(super) fn edited_answer(answer: &Fields, edits: &HeaderEdits) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value, indexing) in answer.iter().filter(|(name, ..)| name.starts_with(b":")) {
+        fields.push(name, value, indexing);
+    }
+    edit(answer, edits, &mut fields);
+    fields
+}
+
+fn edit(from: &Fields, edits: &HeaderEdits, to: &mut Fields) {
+    for (name, value, indexing) in from.iter().filter(|(name, ..)| !name.starts_with(b":")) {
+        if !edits.drops(name) {
+            to.push(name, value, indexing);
+        }
+    }
+    for (name, value) in edits.put() {
+        let indexing = if value.is_sensitive() { Indexing::Never } else { Indexing::Incremental };
+        to.push(name.as_str().as_bytes(), value.as_bytes(), indexing);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A decoded header list with what was read from it once: a request's head, an answer's, or trailers.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::call::Route;
@@ -16,6 +16,17 @@ pub(super) struct List {
     /// As received.
     pub(super) fields: Fields,
     pub(super) content: Content,
+    /// The fields as the last route with edits passed them on; none of a list that is not shared.
+    pub(super) edited: Mutex<Option<Arc<Edited>>>,
+}
+
+/// A list as a route changes it.
+pub(super) struct Edited {
+    /// Which edits made it.
+    pub(super) by: u64,
+    /// As [`List::id`].
+    pub(super) id: u64,
+    pub(super) fields: Fields,
 }
 
 /// What a list is.
@@ -70,7 +81,7 @@ impl List {
             }
         };
         let content = content.unwrap_or_else(|fault| Content::Malformed(fault.0));
-        Self { id, fields: fields.clone(), content }
+        Self { id, fields: fields.clone(), content, edited: Mutex::new(None) }
     }
 
     pub(super) fn request(&self) -> Option<&Request> {

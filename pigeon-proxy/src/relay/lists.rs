@@ -34,6 +34,12 @@ impl Shared {
         self.hasher.hash_one((&client.listener, client.peer))
     }
 
+    /// A number that no list has had.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
     /// The list of these fields that everybody shares. `origin` keeps apart what must not be shared: what is
     /// worked out for a request depends on its listener and its sender's address.
     fn list(&mut self, fields: &Fields, wanted: Wanted, origin: u64) -> Arc<List> {
@@ -46,8 +52,7 @@ impl Shared {
         if self.by_content.len() >= SHARED {
             self.by_content.clear();
         }
-        let list = Arc::new(List::read(self.next, fields, wanted));
-        self.next += 1;
+        let list = Arc::new(List::read(self.number(), fields, wanted));
         self.by_content.insert(key, Arc::clone(&list));
         list
     }

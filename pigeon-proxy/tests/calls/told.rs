@@ -32,6 +32,7 @@ pub enum Say {
 /// A call as the engine saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub uri: http::Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Which of its connections, from 0.
@@ -143,7 +144,7 @@ impl Told {
         let timeout = timeout.and_then(|t| t.strip_suffix('u')?.parse().ok()).unwrap_or(0);
         let number = {
             let mut seen = self.inner.seen.lock().unwrap();
-            seen.push(Seen { headers: head.headers, body: read.into(), connection });
+            seen.push(Seen { uri: head.uri, headers: head.headers, body: read.into(), connection });
             seen.len() - 1
         };
         // The other end may be gone at any time.

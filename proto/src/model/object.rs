@@ -83,6 +83,8 @@ impl fmt::Display for Key {
 }
 
 /// What an object says.
+// Kept behind an Arc, by the thousand at most: a box for each route would buy nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::code;
 use super::error::{Contradiction, Errors, in_range};
+use super::headers::{HeaderEdits, Place, check_edits};
 use super::limit::{self, Limit};
 use super::matching::{Match, PathPattern};
 use super::own::{Answer, Redirect};
 use super::retry::Retry;
+use super::rewrite::{PathRewrite, Rewrite};
 use super::text::{Millis, Name};
 
 /// Sends the calls it matches to an engine, or to several by shares; or answers them itself. It has exactly one
@@ -44,6 +46,22 @@ pub struct Route {
     /// How many calls in which time, per proxy; a call must pass all of them.
     #[deserr(default)]
     pub limits: Vec<Limit>,
+    /// What is changed of a request's headers on its way to the engine.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "HeaderEdits::is_empty")]
+    pub request_headers: HeaderEdits,
+    /// What is changed of the headers of an engine's answer.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "HeaderEdits::is_empty")]
+    pub response_headers: HeaderEdits,
+    /// Another path or host for the engine.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+    /// Longest body of a request in bytes, also of a gRPC call's messages together; none = no limit.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_bytes: Option<u64>,
     /// Instead of an engine: where callers are sent.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,6 +83,10 @@ impl Route {
             timeout: None,
             retry: Retry::default(),
             limits: Vec::new(),
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            rewrite: None,
+            max_body_bytes: None,
             redirect: None,
             answer: None,
         }
@@ -91,6 +113,21 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
     // "No time at all" would only ever be a mistake, and the wire form has no word for it.
     r.timeout = r.timeout.filter(|t| t.as_ms() > 0);
     action(&r)?;
+    const REQUEST: [&str; 3] =
+        ["/request_headers/remove", "/request_headers/set", "/request_headers/add"];
+    const RESPONSE: [&str; 3] =
+        ["/response_headers/remove", "/response_headers/set", "/response_headers/add"];
+    r.request_headers = check_edits(REQUEST, r.request_headers, Place::Request)?;
+    r.response_headers = check_edits(RESPONSE, r.response_headers, Place::Answer)?;
+    // What a patch has taken everything out of is none.
+    r.rewrite = r.rewrite.filter(|rewrite| *rewrite != Rewrite::default());
+    if let Some(path) = r.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
+        rewrites(path, &r.matches)?;
+    }
+    if r.max_body_bytes.is_some_and(|max| !(1..=MOST_BODY).contains(&max)) {
+        let message = format!("must be from 1 to {MOST_BODY}; leave it out for no limit");
+        return Err(Contradiction("/max_body_bytes", code::BAD_VALUE, message));
+    }
     if let Some(PathPattern::Prefix(_)) = r.redirect.as_ref().and_then(|r| r.path.as_ref()) {
         keeps_rest("/redirect/path", &r.matches)?;
     }
@@ -113,6 +150,24 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
     }
     limit::check_all(&r.limits)?;
     Ok(r)
+}
+
+/// The largest limit of bodies that can be set, 1 TiB.
+const MOST_BODY: u64 = 1 << 40;
+
+/// gRPC calls get another service or method, others another path.
+fn rewrites(path: &PathRewrite, m: &Match) -> Result<(), Contradiction> {
+    let message = match (path, &m.grpc) {
+        (PathRewrite::Grpc(_), None) => {
+            "names a gRPC service, but the route has no match.grpc; write a path, like /new"
+        }
+        (PathRewrite::Path(_), Some(_)) => {
+            "is a path, but the route has match.grpc; write a service or method, like pkg.Service"
+        }
+        (PathRewrite::Path(PathPattern::Prefix(_)), None) => return keeps_rest("/rewrite/path", m),
+        _ => return Ok(()),
+    };
+    Err(Contradiction("/rewrite/path", code::CONFLICTING_FIELDS, message.into()))
 }
 
 /// A new path that ends in `*` keeps what follows the part that matched.
@@ -150,7 +205,14 @@ fn action(r: &Route) -> Result<(), Contradiction> {
         (None, ..) => {}
     }
     const NO_ENGINE: &str = "has no meaning without an engine; remove it";
-    let fields = [("/split", !r.split.is_empty()), ("/retry", r.retry.attempts > 0)];
+    let fields = [
+        ("/split", !r.split.is_empty()),
+        ("/retry", r.retry.attempts > 0),
+        ("/request_headers", !r.request_headers.is_empty()),
+        ("/response_headers", !r.response_headers.is_empty()),
+        ("/rewrite", r.rewrite.is_some()),
+        ("/max_body_bytes", r.max_body_bytes.is_some()),
+    ];
     match fields.into_iter().find(|(_, set)| *set) {
         Some((field, _)) => conflict(field, NO_ENGINE),
         None => Ok(()),

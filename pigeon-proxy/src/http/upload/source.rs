@@ -20,6 +20,20 @@ pub(super) enum Fault {
         /// The limit, in bytes.
         limit: u32,
     },
+    /// It is longer than this.
+    BodyTooLong {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// How long a body may be; none = as long as it likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::http) struct Limits {
+    /// One gRPC message of it.
+    pub(in crate::http) message: Option<u32>,
+    /// All of it.
+    pub(in crate::http) body: Option<u64>,
 }
 
 /// A body that may be asked for from its beginning again, as long as it is short and no answer is there.
@@ -41,14 +55,16 @@ pub(super) struct Source {
     buffer: usize,
     round: u32,
     scanner: MessageScanner,
-    max_message: Option<u32>,
+    limits: Limits,
+    /// Bytes that came from the caller.
+    came: u64,
     fault: Option<Fault>,
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, ()>>>;
 
 impl Source {
-    pub(super) fn new(body: CallerBody, buffer: usize, max_message: Option<u32>) -> Self {
+    pub(super) fn new(body: CallerBody, buffer: usize, limits: Limits) -> Self {
         Self {
             body: Some(body),
             kept: BytesMut::new(),
@@ -61,7 +77,8 @@ impl Source {
             buffer,
             round: 0,
             scanner: MessageScanner::default(),
-            max_message,
+            limits,
+            came: 0,
             fault: None,
         }
     }
@@ -152,7 +169,13 @@ impl Source {
     }
 
     fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), ()> {
-        if let (Some(limit), Some(data)) = (self.max_message, frame.data_ref())
+        let Some(data) = frame.data_ref() else { return Ok(()) };
+        self.came += data.len() as u64;
+        if let Some(limit) = self.limits.body.filter(|limit| self.came > *limit) {
+            self.fault = Some(Fault::BodyTooLong { limit });
+            return Err(());
+        }
+        if let Some(limit) = self.limits.message
             && self.scanner.feed(data, Some(limit)).is_err()
         {
             self.fault = Some(Fault::TooLong { limit });

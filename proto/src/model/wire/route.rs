@@ -2,8 +2,10 @@
 
 use super::super::error::Errors;
 use super::super::retry::check_retry;
-use super::super::{Limit, Match, Millis, Retry, Route, Split, limit, matching, route};
-use super::own::{wire_answer, wire_redirect};
+use super::super::{
+    HeaderEdits, Limit, Match, Millis, Retry, Rewrite, Route, Split, limit, matching, route,
+};
+use super::own::{from_wire, to_wire, wire_answer, wire_redirect};
 use super::{at, checked, some_text, some_time, time_or_zero};
 use crate::v1;
 
@@ -29,6 +31,10 @@ impl From<&Route> for v1::Route {
             split: r.split.iter().map(Into::into).collect(),
             retry: Some((&r.retry).into()),
             limits: r.limits.iter().map(Into::into).collect(),
+            request_headers: edits(&r.request_headers),
+            response_headers: edits(&r.response_headers),
+            rewrite: r.rewrite.as_ref().map(Into::into),
+            max_body_bytes: r.max_body_bytes.unwrap_or(0),
             redirect: r.redirect.as_ref().map(Into::into),
             answer: r.answer.as_ref().map(Into::into),
         }
@@ -80,6 +86,7 @@ impl TryFrom<v1::Route> for Route {
             .enumerate()
             .filter_map(|(i, l)| errors.keep(wire_limit(l, &format!("/limits/{i}"))))
             .collect();
+        let rewrite = w.rewrite.and_then(|r| errors.keep(wire_rewrite(r)));
         let redirect = w.redirect.and_then(|r| errors.keep(wire_redirect(r)));
         let answer = w.answer.and_then(|a| errors.keep(wire_answer(a)));
         let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
@@ -93,6 +100,10 @@ impl TryFrom<v1::Route> for Route {
                     timeout,
                     retry,
                     limits,
+                    request_headers: wire_edits(w.request_headers),
+                    response_headers: wire_edits(w.response_headers),
+                    rewrite,
+                    max_body_bytes: (w.max_body_bytes > 0).then_some(w.max_body_bytes),
                     redirect,
                     answer,
                 };
@@ -101,6 +112,39 @@ impl TryFrom<v1::Route> for Route {
             _ => Err(errors),
         }
     }
+}
+
+fn edits(edits: &HeaderEdits) -> Option<v1::HeaderEdits> {
+    (!edits.is_empty()).then(|| v1::HeaderEdits {
+        remove: edits.remove.clone(),
+        set: to_wire(&edits.set),
+        add: to_wire(&edits.add),
+    })
+}
+
+fn wire_edits(w: Option<v1::HeaderEdits>) -> HeaderEdits {
+    let w = w.unwrap_or_default();
+    HeaderEdits { remove: w.remove, set: from_wire(w.set), add: from_wire(w.add) }
+}
+
+impl From<&Rewrite> for v1::Rewrite {
+    fn from(r: &Rewrite) -> Self {
+        Self {
+            path: r.path.as_ref().map(ToString::to_string).unwrap_or_default(),
+            host: r.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+}
+
+fn wire_rewrite(w: v1::Rewrite) -> Result<Rewrite, Errors> {
+    let mut errors = Errors::default();
+    let e = &mut errors;
+    let value = Rewrite {
+        path: some_text(w.path).and_then(|s| at(e, "/rewrite/path", s.parse())),
+        host: some_text(w.host).and_then(|s| at(e, "/rewrite/host", s.parse())),
+    };
+    errors.into_result()?;
+    Ok(value)
 }
 
 fn wire_split(w: v1::Split, prefix: &str) -> Result<Split, Errors> {

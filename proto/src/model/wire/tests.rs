@@ -196,6 +196,20 @@ spec: {answer: {status: 503, headers: {X-A: "1", b: ""}, body: "later\n", grpc_s
 kind: route
 name: k
 spec: {answer: {}}
+---
+kind: route
+name: n
+spec:
+  match: {path: "/old*"}
+  engine: e
+  request_headers: {set: {X-A: "1"}, add: {x-b: "2"}, remove: [X-C]}
+  response_headers: {remove: [server]}
+  rewrite: {path: "/new*", host: "a.example:80"}
+  max_body_bytes: 1099511627776
+---
+kind: route
+name: o
+spec: {match: {grpc: a.B}, engine: e, rewrite: {path: c.D}}
 "#;
     for object in document::parse(text).expect("documents") {
         let bytes = object.spec.encode();

@@ -32,7 +32,7 @@ fn source(parts: &[Vec<u8>], trailers: bool, buffer: usize) -> Source {
             http::HeaderValue::from_static("x"),
         )])));
     }
-    Source::new(CallerBody::Boxed(Box::pin(Parts(frames))), buffer, None)
+    Source::new(CallerBody::Boxed(Box::pin(Parts(frames))), buffer, Limits::default())
 }
 
 /// Polls up to `times`; the bytes, whether trailers came, and whether it ended.
@@ -111,7 +111,7 @@ fn the_hint_covers_what_is_kept() {
 #[test]
 fn a_long_message_is_a_fault() {
     let mut source = source(&[vec![0, 0, 0, 0, 2, 1, 1], vec![0, 0, 0, 0, 9]], false, 100);
-    source.max_message = Some(8);
+    source.limits.message = Some(8);
     let round = source.rewind();
     assert_eq!(read(&mut source, round, 1).0.len(), 7);
     let polled = source.poll(round, &mut Context::from_waker(Waker::noop()), |_| ());
