@@ -65,6 +65,27 @@ impl Proxy {
         self.ready();
     }
 
+    /// A new process that is to take over from the running one, with the same arguments and `more` (which
+    /// take the place of those they repeat).
+    pub fn successor(&self, more: &[&str]) -> Process {
+        let mut arguments = vec!["--takeover".to_owned()];
+        for pair in self.arguments.chunks(2) {
+            let replaced = pair[0] != "--bind" && more.contains(&pair[0].as_str());
+            arguments.extend_from_slice(if replaced { &[] } else { pair });
+        }
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        run(&format!("{} (successor)", self.name), &arguments, self.transport)
+    }
+
+    /// Replaces the running process by a new one; returns the old one, which ends when its calls have.
+    pub fn take_over(&mut self) -> Process {
+        let mut new = self.successor(&[]);
+        new.line("took over from a running process");
+        let old = std::mem::replace(&mut self.process, new);
+        self.ready();
+        old
+    }
+
     fn ready(&mut self) {
         let what = format!("{} is ready", self.name);
         until(&what, || {

@@ -4,17 +4,19 @@
 //! Nothing here is global: a process may hold several, and whoever starts one sets up logging and signals.
 
 mod run;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pigeon_proto::model::{Name, RawState};
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::config::address::AdminAddress;
 use crate::config::file::{self, FileError};
@@ -22,9 +24,9 @@ use crate::config::identity::{Identity, IdentityError};
 use crate::config::last_known_good::{self, Found, Saved};
 use crate::config::serve::Server;
 use crate::config::token::{self, TokenError};
-use crate::config::{Connection, Serving, Timings};
+use crate::config::{Connection, Received, Serving, Source, Timings};
 use crate::gateway::Gateway;
-use crate::listen::Listeners;
+use crate::listen::{Gate, Listeners};
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
 use crate::record::AccessLog;
@@ -51,8 +53,19 @@ pub struct Config {
     pub relay: bool,
     /// `status_listen` may be beyond loopback.
     pub insecure_bind: bool,
+    /// Replacing a running proxy, and being replaced.
+    pub takeover: TakeoverConfig,
     /// How long things wait.
     pub timings: Timings,
+}
+
+/// How a proxy takes over from a running one, and is taken over.
+#[derive(Clone, Debug, Default)]
+pub struct TakeoverConfig {
+    /// Take over from the proxy that waits at the socket, if one does.
+    pub now: bool,
+    /// The socket; none = in the state directory, if there is one.
+    pub socket: Option<PathBuf>,
 }
 
 /// Where the configuration of calls comes from.
@@ -120,6 +133,25 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is nowhere to ask for a take-over.
+    #[error("--takeover with --config needs --takeover-socket, the one of the running proxy")]
+    NoTakeoverSocket,
+    /// The running process is not taken over, and goes on.
+    #[error("cannot take over from the proxy at {}: {source}; it goes on as before", .path.display())]
+    Takeover {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The socket for a take-over cannot be opened.
+    #[error("cannot wait for a take-over at {}: {source}; give another with --takeover-socket", .path.display())]
+    TakeoverSocket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The threads that carry calls cannot be started.
     #[error("cannot start {count} workers: {source}; give fewer with --workers")]
     Workers {
@@ -143,6 +175,7 @@ impl Config {
             access_log: AccessLog::off(),
             relay: true,
             insecure_bind: false,
+            takeover: TakeoverConfig::default(),
             timings: Timings::default(),
         }
     }
@@ -156,6 +189,9 @@ impl Config {
             return Err(StartError::OpenStatus(self.status_listen));
         }
         match &self.source {
+            SourceConfig::File(_) if self.takeover.now && self.takeover.socket.is_none() => {
+                Err(StartError::NoTakeoverSocket)
+            }
             SourceConfig::Admin(a) if !a.address.is_loopback() && !a.insecure => {
                 Err(StartError::OpenToken(a.address.clone()))
             }
@@ -179,6 +215,11 @@ pub struct Proxy {
     reload: Arc<Notify>,
     timings: Timings,
     drain_timeout: Duration,
+    gate: watch::Sender<Gate>,
+    /// Where a successor asks.
+    takeover: Option<UnixListener>,
+    /// Tells when the process before has let go of what only one can have.
+    released: Option<oneshot::Receiver<()>>,
 }
 
 /// Where configurations will come from.
@@ -193,10 +234,13 @@ enum Origin {
 /// Whatever would keep the proxy from running, with what to do about it.
 pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     config.check()?;
-    let (identity, origin) = identify(config.source, config.name)?;
+    let (path, mut inherited) =
+        (config.takeover.path(&config.source), takeover::ask(&config).await?);
+    let lock = inherited.as_mut().and_then(|i| i.lock.take());
+    let (identity, origin) = identify(config.source, config.name, lock)?;
     let address = config.status_listen;
     let failed = |source| StartError::Status { address, source };
-    let status = TcpListener::bind(address).await.map_err(failed)?;
+    let status = takeover::status(address, inherited.as_mut()).await.map_err(failed)?;
     let status_addr = status.local_addr().map_err(failed)?;
     let count = config.workers.unwrap_or_else(cores);
     let metrics = Metrics::new();
@@ -205,8 +249,15 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     gateway.set_relay(config.relay);
     let workers =
         Workers::start(count, &gateway).map_err(|source| StartError::Workers { count, source })?;
-    let listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
-    let server = begin(&gateway, listeners, &config_metrics, config.timings, &origin);
+    let mut listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
+    let gate = listeners.gate();
+    takeover::prepare(&mut listeners, inherited.as_mut());
+    let takes_over = inherited.is_some();
+    let mut server =
+        begin(&gateway, listeners, &config_metrics, config.timings, &origin, takes_over);
+    let listens = !server.serving().borrow().listen.is_empty();
+    let released = takeover::begin(path.as_deref(), inherited, listens, &gateway, &gate).await?;
+    server.forget_inherited();
     Ok(Proxy {
         identity: Arc::new(identity),
         gateway,
@@ -219,18 +270,29 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
         config_metrics,
         connection: watch::Sender::default(),
         reload: Arc::default(),
+        gate,
+        takeover: takeover::listen(&config.takeover, path, takes_over).await?,
+        released,
         timings: config.timings,
         drain_timeout: config.drain_timeout,
     })
 }
 
 /// Who this is, and where its configurations come from.
-fn identify(source: SourceConfig, name: Option<Name>) -> Result<(Identity, Origin), StartError> {
+fn identify(
+    source: SourceConfig,
+    name: Option<Name>,
+    lock: Option<OwnedFd>,
+) -> Result<(Identity, Origin), StartError> {
     match source {
         SourceConfig::Admin(admin) => {
             // Read only to fail early; the stream reads it again at each attempt.
             token::read(&admin.token_file).map_err(StartError::Token)?;
-            let identity = Identity::open(&admin.state_dir, name).map_err(StartError::Identity)?;
+            let identity = match lock {
+                Some(lock) => Identity::succeed(&admin.state_dir, name, lock),
+                None => Identity::open(&admin.state_dir, name),
+            };
+            let identity = identity.map_err(StartError::Identity)?;
             let saved = recall(&last_known_good::path(&admin.state_dir))?;
             Ok((identity, Origin::Admin { admin, saved }))
         }
@@ -261,13 +323,15 @@ fn recall(path: &Path) -> Result<Option<Saved>, StartError> {
     }
 }
 
-/// Serves what can be served before any source was asked.
+/// Serves what can be served before any source was asked; `at_once` = last known good is what a process that
+/// is taken over serves now.
 fn begin(
     gateway: &Arc<Gateway>,
     listeners: Listeners,
     metrics: &ConfigMetrics,
     timings: Timings,
     origin: &Origin,
+    at_once: bool,
 ) -> Server {
     let keep = match origin {
         Origin::Admin { admin, .. } => Some(last_known_good::path(&admin.state_dir)),
@@ -278,6 +342,10 @@ fn begin(
         Origin::Admin { saved: None, .. } => server.stand_by(),
         Origin::Admin { saved: Some(saved), .. } => {
             server.remember(saved.stand_ins.clone(), saved.effective);
+            if at_once {
+                let held = saved.held.clone();
+                server.take(Received { held, source: Source::Lkg, at: saved.at });
+            }
         }
         Origin::File { current, .. } => server.take(file::received(current.clone())),
     }

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory as _, Parser, ValueEnum};
 use pigeon_proto::model::Name;
 
-use crate::app::{self, AdminConfig, SourceConfig};
+use crate::app::{self, AdminConfig, SourceConfig, TakeoverConfig};
 use crate::config::address::AdminAddress;
 use crate::record::AccessLog;
 
@@ -56,6 +56,15 @@ pub struct Args {
     /// How long running calls may take to end after SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
+
+    /// Take over from the running proxy with the same --state-dir (or --takeover-socket): it hands its
+    /// sockets over and ends when its calls have; starts as usual if there is none
+    #[arg(long)]
+    pub takeover: bool,
+
+    /// Socket for a take-over; only the same user is let in [default: takeover.sock in --state-dir]
+    #[arg(long, value_name = "PATH")]
+    pub takeover_socket: Option<PathBuf>,
 
     /// One line per call on standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -147,6 +156,7 @@ impl Args {
             access_log,
             relay: self.relay == Switch::On,
             insecure_bind: self.insecure_bind,
+            takeover: TakeoverConfig { now: self.takeover, socket: self.takeover_socket },
             ..app::Config::new(source)
         };
         match config.check() {
@@ -212,7 +222,8 @@ mod tests {
 
     #[test]
     fn usage_errors_say_what_to_do() {
-        let cases: [(&[&str], &str); 9] = [
+        let cases: [(&[&str], &str); 10] = [
+            (&["--config", "f", "--takeover"], "--takeover-socket"),
             (&[], "--admin"),
             (&["--admin", "http://127.0.0.1:1"], "--token-file"),
             (

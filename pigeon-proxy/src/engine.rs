@@ -21,7 +21,7 @@ mod watch;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -58,6 +58,9 @@ pub struct Engine {
     known: Mutex<HashMap<Address, Weak<Endpoint>>>,
     /// Held while one is ejected.
     ejecting: Mutex<()>,
+    /// The free slots were handed to a successor: calls wait for it to give some back, whatever
+    /// `pool.queue` says.
+    handed_over: AtomicBool,
 }
 
 /// What trying to take a slot gave.
@@ -68,6 +71,8 @@ pub(crate) enum Taken {
     Refused(Refusal),
 }
 
+/// Calls that may wait at least while a successor has the free slots.
+const HANDED_OVER_QUEUE: usize = 1_024;
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
@@ -84,6 +89,7 @@ impl Engine {
             failures: AtomicU64::new(0),
             known: Mutex::new(HashMap::new()),
             ejecting: Mutex::new(()),
+            handed_over: AtomicBool::new(false),
         }
     }
 
@@ -163,7 +169,12 @@ impl Engine {
     /// How many calls may wait.
     pub(crate) fn queue_limit(&self) -> usize {
         let settings = self.settings.load();
-        if settings.members.is_empty() { 0 } else { settings.pool.queue as usize }
+        let queue = settings.pool.queue as usize;
+        match self.handed_over.load(Ordering::Relaxed) {
+            _ if settings.members.is_empty() => 0,
+            true => queue.max(HANDED_OVER_QUEUE),
+            false => queue,
+        }
     }
 
     /// How long a slot rests after the gateway broke off its call.
@@ -282,6 +293,21 @@ impl Engine {
             self.begins(endpoint);
             self.serve_line();
         }
+    }
+
+    /// Whether a successor has the free slots.
+    pub(crate) fn set_handed_over(&self, yes: bool) {
+        self.handed_over.store(yes, Ordering::Relaxed);
+    }
+
+    /// Every endpoint that has calls or is configured, with its limit; none if it takes no new calls.
+    pub(crate) fn counted_endpoints(&self) -> Vec<(Arc<Endpoint>, Option<u32>)> {
+        let settings = self.settings.load_full();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = |e: &Arc<Endpoint>| {
+            settings.members.iter().find(|m| Arc::ptr_eq(&m.endpoint, e)).map(|m| m.limit)
+        };
+        known.values().filter_map(Weak::upgrade).map(|e| (Arc::clone(&e), limit(&e))).collect()
     }
 
     /// After which time an endpoint that is left out now may be tried again.

@@ -114,6 +114,11 @@ impl Gateway {
         self.table().iter().flat_map(|table| table.engines.values().cloned()).collect()
     }
 
+    /// Every engine that is configured or still has calls.
+    pub(crate) fn all_engines(&self) -> Vec<Arc<Engine>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
     /// What is in use now, by engine.
     pub fn usage(&self) -> Vec<EngineUsage> {
         self.engines().iter().map(|engine| usage_of(engine)).collect()

@@ -24,4 +24,5 @@ pub(crate) mod relay;
 pub mod retry;
 pub mod status;
 pub mod table;
+pub mod takeover;
 pub mod worker;

@@ -4,7 +4,8 @@ mod accept;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,28 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::Door;
 pub(crate) use self::accept::{Phase, at_least};
+pub use self::socket::Inherited;
 use crate::gateway::Gateway;
 use crate::http::Upstreams;
+use crate::takeover::predecessor::Offered;
 use crate::worker::Workers;
 
 /// How long connections may take to notice that they were cut.
 const CUT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long connections that have nothing to do may still send a call before they are closed.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// Whether connections are accepted, by all listeners alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// Not yet: who comes waits in the queues of the sockets.
+    Waiting,
+    /// Yes.
+    Open,
+    /// No more: another process does.
+    Shut,
+}
 
 /// The listeners of this proxy.
 pub struct Listeners {
@@ -28,6 +45,9 @@ pub struct Listeners {
     workers: Workers,
     /// `--bind`; a port 0 is replaced by the port it led to.
     binds: BTreeMap<Name, SocketAddr>,
+    /// Sockets of the process before that no listener has claimed.
+    inherited: Inherited,
+    gate: watch::Sender<Gate>,
     open: BTreeMap<Name, Open>,
     /// Listeners that are gone and whose connections may still end.
     closing: Vec<watch::Sender<Phase>>,
@@ -41,6 +61,8 @@ struct Open {
     /// Looked at by every connection when it begins.
     settings: Arc<ArcSwap<model::Listener>>,
     phase: watch::Sender<Phase>,
+    /// Copies of its sockets, for the process that takes over.
+    sockets: Vec<TcpListener>,
 }
 
 /// A listener that could not be opened or moved.
@@ -68,10 +90,38 @@ impl Listeners {
             gateway,
             workers,
             binds,
+            inherited: Inherited::default(),
+            gate: watch::Sender::new(Gate::Open),
             open: BTreeMap::new(),
             closing: Vec::new(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Uses these sockets, which are open already, for listeners that are where they are.
+    pub fn inherit(&mut self, inherited: Inherited) {
+        self.inherited = inherited;
+    }
+
+    /// Closes inherited sockets that no listener wanted.
+    pub fn forget_inherited(&mut self) {
+        self.inherited = Inherited::default();
+    }
+
+    /// Opens and shuts all listeners for connections; open at first.
+    pub fn gate(&self) -> watch::Sender<Gate> {
+        self.gate.clone()
+    }
+
+    /// Copies of the sockets of all open listeners.
+    pub fn offer(&self) -> Vec<Offered> {
+        let offered = |(name, open): (&Name, &Open)| {
+            let copies = open.sockets.iter().map(TcpListener::try_clone);
+            // For want of descriptors: the new process opens that one by itself, and says if it cannot.
+            let sockets = copies.collect::<io::Result<_>>().ok()?;
+            Some(Offered { name: name.clone(), address: open.address, sockets })
+        };
+        self.open.iter().filter_map(offered).collect()
     }
 
     /// Makes the open listeners those of `snapshot`: opens new ones, moves those whose address changed,
@@ -83,7 +133,7 @@ impl Listeners {
         let gone: Vec<Name> =
             self.open.keys().filter(|name| !wanted.contains(name)).cloned().collect();
         for name in gone {
-            self.close(&name);
+            self.close(&name, GRACE);
             self.gateway.metrics().forget_listener(&name);
         }
         let targets: BTreeMap<Name, SocketAddr> = snapshot
@@ -109,12 +159,12 @@ impl Listeners {
         self.open.iter().map(|(name, open)| (name.clone(), open.address)).collect()
     }
 
-    /// Stops accepting, tells clients (GOAWAY, `connection: close`), lets calls end for at most `limit`,
-    /// then cuts what is left and stops the workers.
-    pub async fn drain(mut self, limit: Duration) {
+    /// Stops accepting, tells clients (GOAWAY, `connection: close`), closes connections without a call after
+    /// `grace`, lets calls end for at most `limit`, then cuts what is left and stops the workers.
+    pub async fn drain(mut self, limit: Duration, grace: Duration) {
         let names: Vec<Name> = self.open.keys().cloned().collect();
         for name in names {
-            self.close(&name);
+            self.close(&name, grace);
         }
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
@@ -153,24 +203,37 @@ impl Listeners {
                  give one of them another with --bind"
             ));
         }
-        let sockets = socket::open(wanted, self.workers.iter().count(), holder.is_some())?;
-        self.close(name);
+        let workers = self.workers.iter().count();
+        let sockets = match self.inherited.claim(name, wanted) {
+            Some(sockets) => sockets.fill(workers)?,
+            None => socket::open(wanted, workers, holder.is_some())?,
+        };
+        let copies = sockets.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>();
+        let copies = copies.map_err(|e| format!("cannot listen on {wanted}: {e}"))?;
+        self.close(name, GRACE);
         if let Some(bind) = self.binds.get_mut(name) {
             *bind = sockets.address;
         }
         tracing::info!(listener = %name, address = %sockets.address, "listening");
-        let open = self.start(name, spec, sockets);
+        let open = self.start(name, spec, sockets, copies);
         self.open.insert(name.clone(), open);
         Ok(())
     }
 
-    /// Gives each worker its socket.
-    fn start(&self, name: &Name, spec: &model::Listener, sockets: socket::Sockets) -> Open {
+    /// Gives each worker its socket, or its sockets: each has to be accepted on, however many there are.
+    fn start(
+        &self,
+        name: &Name,
+        spec: &model::Listener,
+        sockets: socket::Sockets,
+        copies: Vec<TcpListener>,
+    ) -> Open {
         let settings = Arc::new(ArcSwap::from_pointee(spec.clone()));
         let (phase, _) = watch::channel(Phase::Open);
         let count = Arc::default();
         let series = self.gateway.metrics().listener(name);
-        for (worker, socket) in self.workers.iter().zip(sockets.sockets) {
+        let workers: Vec<_> = self.workers.iter().collect();
+        for (worker, socket) in workers.iter().cycle().zip(sockets.sockets) {
             let door = Door {
                 name: name.clone(),
                 gateway: Arc::clone(&self.gateway),
@@ -180,17 +243,28 @@ impl Listeners {
                 count: Arc::clone(&count),
                 series: series.clone(),
                 phase: phase.subscribe(),
+                gate: self.gate.subscribe(),
                 tasks: self.tasks.clone(),
             };
             self.tasks.spawn_on(door.attend(socket), &worker.runtime);
         }
-        Open { address: sockets.address, settings, phase }
+        Open { address: sockets.address, settings, phase, sockets: copies }
     }
 
-    fn close(&mut self, name: &Name) {
-        if let Some(open) = self.open.remove(name) {
-            open.phase.send_replace(Phase::Draining);
-            self.closing.push(open.phase);
+    fn close(&mut self, name: &Name, grace: Duration) {
+        let Some(open) = self.open.remove(name) else { return };
+        open.phase.send_replace(Phase::Draining);
+        let phase = open.phase.clone();
+        self.closing.push(open.phase);
+        if let Some(worker) = self.workers.iter().next() {
+            worker.runtime.spawn(async move {
+                tokio::time::sleep(grace).await;
+                phase.send_if_modified(|phase| {
+                    let late = *phase < Phase::Late;
+                    *phase = (*phase).max(Phase::Late);
+                    late
+                });
+            });
         }
     }
 }

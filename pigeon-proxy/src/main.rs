@@ -1,7 +1,7 @@
 //! The program `pigeon-proxy`: arguments, logs, signals; the rest is the library.
 
 use std::io::IsTerminal as _;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use pigeon_proxy::app::{self, Config};
@@ -51,6 +51,7 @@ struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
@@ -59,10 +60,12 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reads again.
+    /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reads again; SIGUSR2 starts the
+    /// program anew, to take over.
     async fn watch(mut self, stop: oneshot::Sender<()>, reload: Arc<Notify>) {
         let mut stop = Some(stop);
         loop {
@@ -73,6 +76,10 @@ impl Signals {
                     reload.notify_one();
                     continue;
                 }
+                _ = self.usr2.recv() => {
+                    start_successor();
+                    continue;
+                }
             }
             match stop.take() {
                 // An error means that the proxy has ended by itself.
@@ -80,6 +87,26 @@ impl Signals {
                 None => std::process::exit(INTERRUPTED),
             }
         }
+    }
+}
+
+/// Starts the program that is installed now with the arguments of this one, to take over from it.
+fn start_successor() {
+    let mut arguments = std::env::args_os();
+    let Some(program) = arguments.next() else { return };
+    let mut command = Command::new(&program);
+    command.arg("--takeover").args(arguments.filter(|a| a != "--takeover")).stdin(Stdio::null());
+    match command.spawn() {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "started a new process to take over");
+            // Somebody has to hear of its end, if it ends before this one.
+            std::thread::spawn(move || match child.wait() {
+                Ok(status) if status.success() => {}
+                Ok(status) => tracing::error!("the process that was to take over ended: {status}"),
+                Err(error) => tracing::debug!(%error, "how the new process ended is not known"),
+            });
+        }
+        Err(e) => tracing::error!("cannot start {}: {e}", program.display()),
     }
 }
 

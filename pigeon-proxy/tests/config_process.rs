@@ -227,3 +227,46 @@ fn get(address: &str, path: &str) -> String {
     socket.read_to_string(&mut answer).expect("answered");
     answer
 }
+
+#[test]
+fn sigusr2_replaces_it_by_a_new_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, socket) = (folder.path().join("pigeon.yaml"), folder.path().join("takeover.sock"));
+    std::fs::write(&file, "kind: listener\nname: l\nspec: {address: '127.0.0.1:8080'}\n")
+        .expect("written");
+    let args = ["--config", path(&file), "--takeover-socket", path(&socket)];
+    let args = [&args[..], &["--status-listen", "127.0.0.1:0", "--bind", "l=127.0.0.1:0"]].concat();
+    let mut child = program(&args).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut line = |said: &str| {
+        lines.by_ref().map_while(Result::ok).find(|l| l.contains(said)).expect("it is said")
+    };
+    let running = Running(child);
+    let addresses = |line: &str| {
+        let after = |key: &str| {
+            let rest = &line[line.find(key).expect("an address") + key.len()..];
+            rest.split(';').next().expect("its end").to_owned()
+        };
+        (after("l=127"), after("status on http://"))
+    };
+    let before = addresses(&line("listens on"));
+    // In use by a process that runs: the second one is told so.
+    let (code, error) = fails(&args);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("--takeover"), "{error}");
+    running.signal("-USR2");
+    let asks = line("asks to take over");
+    let pid: u32 = asks.rsplit("pid=").next().and_then(|p| p.parse().ok()).expect("a pid");
+    // It answers where the old one did, port 0 or not.
+    assert_eq!(addresses(&line("listens on")), before);
+    assert_eq!(running.exit_code(), Some(0));
+    let status: SocketAddr = before.1.parse().expect("an address");
+    let mut socket = TcpStream::connect(status).expect("the new process listens");
+    socket.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains(" 200 "), "{answer}");
+    let ended = Command::new("kill").arg(pid.to_string()).status();
+    assert!(ended.expect("kill").success());
+    line("stopped");
+}

@@ -52,4 +52,5 @@ mod shares;
 mod silent;
 mod storm;
 mod streams;
+mod takeover;
 mod wrong_engine;

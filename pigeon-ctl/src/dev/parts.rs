@@ -138,6 +138,7 @@ pub(super) async fn proxy(
         drain_timeout: DRAIN,
         access_log: AccessLog::off(),
         insecure_bind: false,
+        takeover: proxy_app::TakeoverConfig::default(),
         timings: Timings::default(),
     };
     let proxy = proxy_app::bind(config).await.map_err(|error| match error {

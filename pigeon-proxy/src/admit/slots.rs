@@ -21,6 +21,19 @@ impl SlotCounter {
         self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
+    /// Takes every slot that is free below `limit`; says how many.
+    pub(crate) fn take_free(&self, limit: u32) -> u32 {
+        let full = |n: u32| (n < limit).then_some(limit);
+        self.0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, full)
+            .map_or(0, |before| limit - before)
+    }
+
+    /// Counts a slot as taken that somebody else has taken already, whatever the limit.
+    pub(crate) fn count_taken(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Gives one slot back; only ever called by the permit that took it.
     #[inline]
     pub(crate) fn give_back(&self) {

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +15,29 @@ use crate::config::file::FileSource;
 use crate::config::identity::Identity;
 use crate::config::stream::{self, Stream, Surroundings};
 use crate::config::{Held, Received, Serving, Source};
-use crate::listen::Listeners;
+use crate::listen::{GRACE, Gate, Listeners};
 use crate::status::{self, Status};
+use crate::takeover::predecessor::{self, Ask, Desk, Given};
 
-/// How long after GOAWAY calls are still taken from clients that had not seen it yet.
-const GRACE: Duration = Duration::from_secs(1);
+/// As [`GRACE`], where nobody waits for this process to end.
+const UNHURRIED: Duration = Duration::from_secs(5);
+/// How long a process that was taken over may take to let go of the admin.
+const RELEASE: Duration = Duration::from_secs(10);
+
+/// Why a proxy ends.
+enum End {
+    Told,
+    Failed(Result<io::Result<()>, tokio::task::JoinError>),
+    TakenOver(Box<Given>),
+}
+
+/// Waits until another process has taken over; for ever if none can.
+async fn given(socket: Option<&UnixListener>, desk: &Desk) -> Given {
+    match socket {
+        Some(socket) => predecessor::wait(socket, desk).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// What runs until the proxy is told to stop.
 struct Live {
@@ -30,22 +49,37 @@ struct Live {
 }
 
 impl Proxy {
-    /// Runs until `shutdown` resolves, then refuses new calls and lets running ones end.
+    /// Runs until `shutdown` resolves or another process takes over, then refuses new calls and lets running
+    /// ones end.
     ///
     /// # Errors
     /// The status port fails.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let (page, gateway, limit) =
-            (Arc::new(self.status_page()), Arc::clone(&self.gateway), self.drain_timeout);
-        let (port, live) = self.start();
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let (page, gateway, limit, gate) = (
+            Arc::new(self.status_page()),
+            Arc::clone(&self.gateway),
+            self.drain_timeout,
+            self.gate.clone(),
+        );
+        let (asks, asked) = mpsc::channel(1);
+        let (socket, desk) = (self.takeover.take(), self.desk(asks)?);
+        let (port, live) = self.start(asked);
         let closed = CancellationToken::new();
         let mut status = tokio::spawn(status::serve(port, Arc::clone(&page), closed.clone()));
-        let failed = tokio::select! {
-            () = shutdown => None,
-            ended = &mut status => Some(ended),
+        let end = tokio::select! {
+            () = shutdown => End::Told,
+            ended = &mut status => End::Failed(ended),
+            given = given(socket.as_ref(), &desk) => End::TakenOver(Box::new(given)),
         };
+        drop((socket, desk));
         tracing::info!(calls = gateway.calls_open(), "stopping: waiting up to {limit:?} for calls");
         page.set_draining();
+        if let End::TakenOver(given) = end {
+            gate.send_replace(Gate::Shut);
+            // The new process answers there.
+            closed.cancel();
+            return leave(live, *given, limit).await;
+        }
         // Before the calls have ended: to the admin this proxy is gone, and nobody waits for its word.
         let listeners = live.end().await?;
         let late = async {
@@ -54,20 +88,20 @@ impl Proxy {
             std::future::pending().await
         };
         tokio::select! {
-            () = listeners.drain(limit) => {}
+            () = listeners.drain(limit, GRACE) => {}
             () = late => {}
         }
         closed.cancel();
-        let ended = match failed {
-            Some(ended) => ended,
-            None => status.await,
+        let ended = match end {
+            End::Failed(ended) => ended,
+            _ => status.await,
         };
         tracing::info!("stopped");
         ended.map_err(io::Error::other).flatten()
     }
 
     /// Starts everything but the status port, and gives that back.
-    fn start(self) -> (tokio::net::TcpListener, Live) {
+    fn start(self, asked: mpsc::Receiver<Ask>) -> (tokio::net::TcpListener, Live) {
         let stop = CancellationToken::new();
         let (received, states) = watch::channel(None);
         let mut tasks = JoinSet::new();
@@ -82,9 +116,9 @@ impl Proxy {
             timings: self.timings,
             reload: self.reload,
         };
-        let origin = follow(self.origin, around, &mut tasks, &stop);
+        let origin = follow(self.origin, around, self.released, &mut tasks, &stop);
         tasks.spawn(announce(self.identity, self.serving, self.status_addr, origin, stop.clone()));
-        let server = tokio::spawn(self.server.run(states, stop.clone()));
+        let server = tokio::spawn(self.server.run(states, asked, stop.clone()));
         (self.status, Live { stop, server, tasks })
     }
 
@@ -100,6 +134,18 @@ impl Proxy {
     }
 }
 
+/// Ends the calls that are left beside the process that has taken over.
+async fn leave(live: Live, given: Given, limit: Duration) -> io::Result<()> {
+    let listeners = live.end().await?;
+    given.released().await;
+    tokio::select! {
+        () = listeners.drain(limit, UNHURRIED) => {}
+        () = given.lend() => {}
+    }
+    tracing::info!("stopped: another process has taken over");
+    Ok(())
+}
+
 impl Live {
     async fn end(mut self) -> io::Result<Listeners> {
         self.stop.cancel();
@@ -112,6 +158,7 @@ impl Live {
 fn follow(
     origin: Origin,
     around: Surroundings,
+    released: Option<oneshot::Receiver<()>>,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> String {
@@ -119,8 +166,9 @@ fn follow(
         Origin::Admin { admin, saved } => {
             let words = format!("the admin at {}", admin.address);
             let mut held = Held::default();
-            if let Some(saved) = saved {
-                held = saved.held.clone();
+            let saved = saved.inspect(|saved| held = saved.held.clone());
+            // After a take-over it serves already.
+            if let Some(saved) = saved.filter(|_| released.is_none()) {
                 let saved = Received { held: saved.held, source: Source::Lkg, at: saved.at };
                 let connection = around.connection.subscribe();
                 let (limit, received) = (around.timings.first_contact, around.received.clone());
@@ -128,7 +176,15 @@ fn follow(
                 tasks.spawn(stream::first_contact(saved, limit, connection, received, stop));
             }
             let stream = Stream::new(admin.address, admin.token_file, held, around);
-            tasks.spawn(stream.run(stop.clone()));
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                if let Some(released) = released {
+                    // Two processes with one identity would take the stream from each other.
+                    let released = tokio::time::timeout(RELEASE, released);
+                    let _ = stop.run_until_cancelled(released).await;
+                }
+                stream.run(stop).await;
+            });
             words
         }
         Origin::File { path, current } => {

@@ -1,8 +1,9 @@
 //! Who this proxy is: a stable id and a start counter, kept in its locked state directory.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use pigeon_proto::model::Name;
@@ -21,7 +22,7 @@ pub struct Identity {
     /// The name people see.
     pub name: Name,
     /// Held for its lock; none without a state directory.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// Why a state directory cannot be used.
@@ -61,13 +62,50 @@ impl Identity {
     /// # Errors
     /// The folder cannot be used, is in use, or holds damaged files; each says what to do.
     pub fn open(folder: &Path, name: Option<Name>) -> Result<Self, IdentityError> {
+        durable::private_folder(folder).map_err(|source| IdentityError::Folder {
+            folder: folder.to_owned(),
+            at: folder.to_owned(),
+            source,
+        })?;
+        let lock = lock(folder)?;
+        Self::count(folder, name, lock)
+    }
+
+    /// The same proxy in a new process: with the lock that the process before holds and handed over.
+    ///
+    /// # Errors
+    /// The lock is that of another folder, or as [`Identity::open`].
+    pub fn succeed(
+        folder: &Path,
+        name: Option<Name>,
+        handed: OwnedFd,
+    ) -> Result<Self, IdentityError> {
+        let (lock, at) = (File::from(handed), folder.join("lock"));
+        let id = |m: Metadata| (m.dev(), m.ino());
+        let same =
+            lock.metadata().map(id).and_then(|ours| Ok(std::fs::metadata(&at).map(id)? == ours));
+        match same {
+            Ok(true) => Self::count(folder, name, lock),
+            Ok(false) => Err(IdentityError::Locked(folder.to_owned())),
+            Err(source) => Err(IdentityError::Folder { folder: folder.to_owned(), at, source }),
+        }
+    }
+
+    /// A copy of the lock, for the process that takes over.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn lock(&self) -> io::Result<Option<OwnedFd>> {
+        self.lock.as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
+    }
+
+    /// Reads who this is, and counts the start.
+    fn count(folder: &Path, name: Option<Name>, lock: File) -> Result<Self, IdentityError> {
         let failed = |at: &Path, source| IdentityError::Folder {
             folder: folder.to_owned(),
             at: at.to_owned(),
             source,
         };
-        durable::private_folder(folder).map_err(|e| failed(folder, e))?;
-        let lock = lock(folder)?;
         let id_file = folder.join("node_id");
         let node_id = match read(&id_file).map_err(|e| failed(&id_file, e))? {
             Some(text) => uuid::Uuid::parse_str(&text)
@@ -89,14 +127,14 @@ impl Identity {
         durable::replace(&count_file, &[format!("{incarnation}\n").as_bytes()])
             .map_err(|e| failed(&count_file, e))?;
         let name = name.unwrap_or_else(|| default_name(Some(&node_id)));
-        Ok(Self { node_id, incarnation, machine: machine(), name, _lock: Some(lock) })
+        Ok(Self { node_id, incarnation, machine: machine(), name, lock: Some(lock) })
     }
 
     /// For a proxy that has no state directory (and no admin to tell it to): new at each start.
     pub fn passing(name: Option<Name>) -> Self {
         let node_id = uuid::Uuid::new_v4().to_string();
         let name = name.unwrap_or_else(|| default_name(None));
-        Self { node_id, incarnation: 1, machine: machine(), name, _lock: None }
+        Self { node_id, incarnation: 1, machine: machine(), name, lock: None }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use pigeon_proto::model::{
     Key, Kind, Listener, Name, RawKey, RawObject, Snapshot, Spec, Versioned, code,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ use super::{Received, Rejected, Serving, Source, Timings};
 use crate::gateway::Gateway;
 use crate::listen::Listeners;
 use crate::metrics::config::ConfigMetrics;
+use crate::takeover::predecessor::Ask;
 
 /// Owns the listeners and whatever serves.
 pub struct Server {
@@ -210,6 +211,7 @@ impl Server {
     pub async fn run(
         mut self,
         mut received: watch::Receiver<Option<Received>>,
+        mut asks: mpsc::Receiver<Ask>,
         stop: CancellationToken,
     ) -> Listeners {
         let mut open = true;
@@ -224,17 +226,35 @@ impl Server {
                     }
                     Err(_) => open = false,
                 },
+                Some(ask) = asks.recv() => self.offer(ask).await,
                 () = at(self.retry_at) => { self.listen(); self.publish(); }
                 () = due(&mut self.keep) => self.save().await,
             }
         }
+        self.settle().await;
+        self.listeners
+    }
+
+    /// Gives a new process what it needs, last known good up to date.
+    async fn offer(&mut self, ask: Ask) {
+        self.settle().await;
+        // An error says that the new process has given up.
+        let _ = ask.send(self.listeners.offer());
+    }
+
+    /// Writes what is to be written.
+    async fn settle(&mut self) {
         if self.keep.as_ref().is_some_and(Keep::is_due) {
             self.save().await;
         }
         if let Some(keep) = &mut self.keep {
             keep.written().await;
         }
-        self.listeners
+    }
+
+    /// What an earlier process opened and no listener here wants is closed.
+    pub fn forget_inherited(&mut self) {
+        self.listeners.forget_inherited();
     }
 }
 

@@ -10,7 +10,7 @@ use super::Engine;
 use super::avoid::Avoid;
 use super::condition::{Condition, flag};
 use super::stats::Stats;
-use crate::admit::SlotCounter;
+use crate::admit::{Permit, SlotCounter};
 
 /// No such moment.
 const NEVER: u64 = u64::MAX;
@@ -75,6 +75,18 @@ impl Endpoint {
     /// Slots taken now.
     pub fn in_use(&self) -> u32 {
         self.slots.in_use()
+    }
+
+    /// Takes all slots that are free below `limit`, for a successor; says how many. Each is given back by
+    /// [`Engine::release`].
+    pub(crate) fn take_free(&self, limit: u32) -> u32 {
+        self.slots.take_free(limit)
+    }
+
+    /// A permit for a slot that a call of the predecessor holds already, whatever the limit.
+    pub(crate) fn inherit(self: &Arc<Self>) -> Permit {
+        self.slots.count_taken();
+        Permit::new(Arc::clone(self))
     }
 
     /// Whether its checks say that it is unhealthy.

@@ -44,6 +44,12 @@ impl Registry {
         known.retain(|_, engine| engine.strong_count() > 0);
         engines
     }
+
+    /// Every engine somebody still needs, also those that the configuration has no more.
+    pub fn all(&self) -> Vec<Arc<Engine>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter_map(Weak::upgrade).collect()
+    }
 }
 
 impl Drop for Registry {

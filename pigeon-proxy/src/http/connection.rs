@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -72,18 +74,16 @@ async fn begin(
 ) -> Next {
     let header_timeout = settings.header_timeout.duration();
     let detected = tokio::select! {
-        // Nothing has been asked yet, so nothing is lost.
-        () = at_least(&mut phase, Phase::Draining) => return Next::End,
+        // Whoever has only just connected is about to send a call.
+        () = at_least(&mut phase, Phase::Late) => return Next::End,
         detected = tokio::time::timeout(header_timeout, detect(socket)) => detected,
     };
     let Ok(Ok((version, socket))) = detected else { return Next::End };
     if let (Version::Http2, Some(relay)) = (version, client.relay.clone()) {
         // A listener that drains has told its connections so already, and this one is not yet among them.
-        if *phase.borrow() != Phase::Open {
-            return Next::End;
-        }
+        let leaving = *phase.borrow() != Phase::Open;
         let (first, socket) = socket.into_parts();
-        return Next::Relayed(relay.accept(socket, client, &settings, &first));
+        return Next::Relayed(relay.accept(socket, client, &settings, &first, leaving));
     }
     let socket = TokioIo::new(socket);
     // How a connection ends is the client's affair; its calls have been recorded.
@@ -101,7 +101,20 @@ async fn http1_connection(
     settings: Arc<Listener>,
     phase: watch::Receiver<Phase>,
 ) {
-    let service = service_fn(move |request| answer(Arc::clone(&client), request));
+    let listener = phase.clone();
+    let service = service_fn(move |request| {
+        let (client, listener) = (Arc::clone(&client), listener.clone());
+        async move {
+            let mut response = answer(client, request).await;
+            if let Ok(response) = response.as_mut()
+                && *listener.borrow() >= Phase::Draining
+            {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().entry(CONNECTION).or_insert(close);
+            }
+            response
+        }
+    });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -109,7 +122,8 @@ async fn http1_connection(
         .max_buf_size(settings.max_header_bytes as usize)
         .max_headers(MAX_HEADERS);
     let connection = pin!(builder.serve_connection(socket, service));
-    until_end(connection, phase, http1::Connection::graceful_shutdown).await;
+    // To close one that is idle at once would meet a request on its way; the next answer says close.
+    until_end(connection, phase, Phase::Late, http1::Connection::graceful_shutdown).await;
 }
 
 async fn http2_connection(
@@ -130,7 +144,7 @@ async fn http2_connection(
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let connection = pin!(builder.serve_connection(socket, service));
-    until_end(connection, phase, http2::Connection::graceful_shutdown).await;
+    until_end(connection, phase, Phase::Draining, http2::Connection::graceful_shutdown).await;
 }
 
 async fn answer(
@@ -140,15 +154,16 @@ async fn answer(
     Ok(call::call(&client, request.map(CallerBody::Hyper)).await)
 }
 
-/// Drives a connection; asks it to end when the listener drains, and drops it when it is cut.
+/// Drives a connection; asks it to end when the listener is as far as `when`, and drops it when it is cut.
 async fn until_end<C: Future>(
     mut connection: Pin<&mut C>,
     mut phase: watch::Receiver<Phase>,
+    when: Phase,
     end: impl FnOnce(Pin<&mut C>),
 ) {
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = at_least(&mut phase, Phase::Draining) => {}
+        () = at_least(&mut phase, when) => {}
     }
     end(connection.as_mut());
     tokio::select! {

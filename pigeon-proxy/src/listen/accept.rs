@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::Gate;
 use crate::gateway::Gateway;
 use crate::http::{Client, Upstreams, serve};
 use crate::metrics::ListenerSeries;
@@ -22,8 +23,10 @@ use crate::relay::Relay;
 pub(crate) enum Phase {
     /// Takes connections and calls.
     Open,
-    /// Takes no more; calls go on.
+    /// Takes no more connections; calls go on, and clients are told to go elsewhere.
     Draining,
+    /// They have had time to hear it: who has no call is let go.
+    Late,
     /// Everything ends now.
     Cut,
 }
@@ -40,6 +43,7 @@ pub(super) struct Door {
     pub(super) count: Arc<AtomicU32>,
     pub(super) series: ListenerSeries,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) gate: watch::Receiver<Gate>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -64,12 +68,18 @@ impl Door {
             }
         };
         let door = Arc::new(self);
-        let mut phase = door.phase.clone();
+        let (mut phase, mut gate) = (door.phase.clone(), door.gate.clone());
         let mut pause = Pause::default();
+        tokio::select! {
+            biased;
+            () = at_least(&mut phase, Phase::Draining) => {}
+            () = at_least(&mut gate, Gate::Open) => {}
+        }
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = at_least(&mut phase, Phase::Draining) => break,
+                () = at_least(&mut gate, Gate::Shut) => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -86,9 +96,13 @@ impl Door {
                 }
             }
         }
+        drop(listener);
+        at_least(&mut phase, Phase::Draining).await;
         door.relay.drain(&door.name);
         // Not one of the tasks that a drain waits for.
         tokio::spawn(async move {
+            at_least(&mut phase, Phase::Late).await;
+            door.relay.finish_drain(&door.name);
             at_least(&mut phase, Phase::Cut).await;
             door.relay.cut(&door.name);
         });
@@ -122,8 +136,8 @@ impl Door {
     }
 }
 
-/// Waits until the listener is at least as far as `wanted`.
-pub(crate) async fn at_least(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+/// Waits until the listener, or the gate of all, is at least as far as `wanted`.
+pub(crate) async fn at_least<T: PartialOrd>(phase: &mut watch::Receiver<T>, wanted: T) {
     // An error says that the listeners were dropped without a drain: the end.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }

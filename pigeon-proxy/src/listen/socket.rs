@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use pigeon_proto::model::Name;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections the system keeps until they are accepted, per socket; it may keep fewer.
@@ -13,6 +14,47 @@ pub(super) struct Sockets {
     /// Where they listen, with the real port.
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<TcpListener>,
+}
+
+/// Sockets that were opened by somebody else, with the name of their listener, if known.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<(Option<Name>, SocketAddr, Vec<TcpListener>)>);
+
+impl Inherited {
+    /// One more listener's sockets.
+    pub fn add(&mut self, name: Option<Name>, address: SocketAddr, sockets: Vec<TcpListener>) {
+        self.0.push((name, address, sockets));
+    }
+
+    /// Takes those at `wanted`; with port 0 those of this name on any port.
+    pub(super) fn claim(&mut self, name: &Name, wanted: SocketAddr) -> Option<Sockets> {
+        let named = |(known, at, _): &(Option<Name>, SocketAddr, _)| {
+            known.as_ref() == Some(name) && at.ip() == wanted.ip() && wanted.port() == 0
+        };
+        let place = self.0.iter().position(|(_, at, _)| *at == wanted);
+        let place = place.or_else(|| self.0.iter().position(named))?;
+        let (_, address, sockets) = self.0.swap_remove(place);
+        Some(Sockets { address, sockets })
+    }
+}
+
+impl Sockets {
+    /// Opens more, until there are `n`.
+    pub(super) fn fill(mut self, n: usize) -> Result<Self, String> {
+        let failed = |error| explain(self.address, &error);
+        for socket in &self.sockets {
+            socket.set_nonblocking(true).map_err(failed)?;
+        }
+        while self.sockets.len() < n {
+            match listening(self.address) {
+                Ok(socket) => self.sockets.push(socket),
+                // One that was not opened to be shared: what there is has to do.
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => break,
+                Err(e) => return Err(explain(self.address, &e)),
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Opens `n` sockets on `address`; `ours` = another listener of this proxy has it, and is about to leave.

@@ -12,10 +12,16 @@ impl Relay {
     pub(crate) fn drain(&self, listener: &Name) {
         self.turn(|state| {
             for at in state.clients_of(listener) {
-                if let Some(h2) = state.h2(at) {
-                    h2.shutdown();
-                }
-                state.close_if_drained(at);
+                state.send_away(at, false);
+            }
+        });
+    }
+
+    /// Clients that have not yet said that they have heard it are told which of their calls is the last.
+    pub(crate) fn finish_drain(&self, listener: &Name) {
+        self.turn(|state| {
+            for at in state.clients_of(listener) {
+                state.send_away(at, true);
             }
         });
     }
@@ -37,6 +43,14 @@ impl State {
             downstream.is_some_and(|d| d.client.listener == *listener)
         };
         self.conns.numbers().filter(of).collect()
+    }
+
+    /// Tells a client to go elsewhere; `last` = and that nothing more is taken from it.
+    pub(super) fn send_away(&mut self, at: u32, last: bool) {
+        if let Some(h2) = self.h2(at).filter(|h2| last || !h2.is_shutting_down()) {
+            h2.shutdown();
+        }
+        self.close_if_drained(at);
     }
 
     /// Closes a client's connection that was told to go elsewhere, once it has no calls.

@@ -35,13 +35,15 @@ pub(crate) struct Relayed {
 }
 
 impl Relay {
-    /// Takes a client's HTTP/2 connection. `first` = what was read of it already.
+    /// Takes a client's HTTP/2 connection. `first` = what was read of it already. `leaving` = the listener
+    /// drains: what the client has sent is served, and it is told to go elsewhere.
     pub(crate) fn accept(
         self: &Arc<Self>,
         socket: TcpStream,
         client: Arc<Client>,
         settings: &Listener,
         first: &[u8],
+        leaving: bool,
     ) -> Relayed {
         let socket = Arc::new(socket);
         let conn = self.turn(|state| {
@@ -51,6 +53,9 @@ impl Relay {
             let reference = state.conns.insert(conn);
             state.touch(reference.at);
             state.receive(reference.at, first);
+            if leaving {
+                state.send_away(reference.at, false);
+            }
             reference
         });
         Relayed::new(Arc::clone(self), conn, socket)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pigeon_proxy::listen::GRACE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -118,7 +119,7 @@ async fn draining_lets_calls_end_and_takes_no_connections(path: Path) {
     let mut rig = Rig::start(path, &(strict(&[demo.address], 4, "") + ROUTES)).await;
     let (send, audio) = upload();
     let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
-    let drain = tokio::spawn(rig.listeners.take().unwrap().drain(Duration::from_secs(60)));
+    let drain = tokio::spawn(rig.listeners.take().unwrap().drain(Duration::from_secs(60), GRACE));
     refused(&rig).await;
     assert!(!drain.is_finished());
     for heard in 1..=3 {
@@ -137,7 +138,7 @@ async fn draining_cuts_what_is_left_at_its_limit(path: Path) {
     let mut rig = Rig::start(path, &(strict(&[demo.address], 4, "") + ROUTES)).await;
     let (send, audio) = upload();
     let mut answers = rig.speech().recognize(audio).await.unwrap().into_inner();
-    rig.listeners.take().unwrap().drain(Duration::from_millis(100)).await;
+    rig.listeners.take().unwrap().drain(Duration::from_millis(100), GRACE).await;
     assert!(answers.message().await.is_err());
     demo.until(|s| s.concurrent_now == 0).await;
     assert_eq!((rig.gateway.calls_open(), rig.in_use()), (0, 0));
@@ -224,7 +225,7 @@ async fn draining_ends_http1_connections_after_their_call(path: Path) {
     let head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab";
     busy.write_all(head).await.unwrap();
     rig.until(|u| u.calls == 1 && u.endpoints[0].in_use == 1).await;
-    let drain = tokio::spawn(rig.listeners.take().unwrap().drain(Duration::from_secs(60)));
+    let drain = tokio::spawn(rig.listeners.take().unwrap().drain(Duration::from_secs(60), GRACE));
     let mut answer = String::new();
     idle.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("hello from"), "{answer}");

@@ -74,6 +74,7 @@ pub fn with(source: SourceConfig) -> Config {
         access_log: AccessLog::off(),
         relay: true,
         insecure_bind: false,
+        takeover: app::TakeoverConfig::default(),
         timings,
     }
 }
