@@ -12,6 +12,7 @@ mod caller;
 mod connection;
 mod dismiss;
 mod forward;
+mod gate;
 mod head;
 mod leg;
 mod preface;

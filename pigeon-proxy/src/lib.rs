@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod h2;
 pub mod health;
 pub mod http;
+pub mod http1;
 pub mod limit;
 pub mod listen;
 mod memory;

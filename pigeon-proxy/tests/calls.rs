@@ -46,5 +46,7 @@ mod pools;
 mod retries;
 #[path = "calls/slots.rs"]
 mod slots;
+#[path = "calls/smuggling.rs"]
+mod smuggling;
 #[path = "calls/unreachable.rs"]
 mod unreachable;

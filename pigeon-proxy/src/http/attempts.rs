@@ -164,6 +164,9 @@ impl Call<'_> {
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Err(Rejection::EngineProtocolError);
                 }
+                if !forward::is_framed(&response) {
+                    return Err(Rejection::EngineProtocolError);
+                }
                 return Ok(Exchanged::Answered(response, leg));
             }
             Attempt::NotSent => {

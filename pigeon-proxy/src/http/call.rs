@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Version, request};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
 use pigeon_proto::model::Protocol;
 
@@ -68,6 +68,24 @@ pub(crate) async fn call(client: &Client, request: Request<CallerBody>) -> Respo
             call.reject(&rejection)
         }
     }
+}
+
+/// Answers a request that was refused before it was read.
+pub(super) fn refuse(
+    client: &Client,
+    request: Request<CallerBody>,
+    rejection: &Rejection,
+) -> Response<CallBody> {
+    let (mut parts, _) = request.into_parts();
+    // What stands for it has neither.
+    (parts.method, parts.uri) = (Method::from_bytes(b"-").unwrap_or_default(), Uri::default());
+    let open = client.gateway.open_call();
+    let (head, _) = Head::read(&parts);
+    let table = client.gateway.table();
+    let record = begin(client, &head, &parts, table.as_deref());
+    let (method, version) = (parts.method, parts.version);
+    let (deadline, max_message) = (None, None);
+    Call { client, head, method, version, record, open, deadline, max_message }.reject(rejection)
 }
 
 fn begin(client: &Client, head: &Head, parts: &request::Parts, table: Option<&Table>) -> Record {

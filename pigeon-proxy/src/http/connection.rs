@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::caller::CallerBody;
+use super::gate::{Answered, Gate, asks, refusal};
 use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
 use super::{Client, call};
@@ -34,6 +35,8 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 const PENDING_RESETS: usize = 100;
 /// Header fields of an HTTP/1.1 request; their bytes are limited by the listener.
 const MAX_HEADERS: usize = 256;
+/// So long an HTTP/1.1 connection may be idle between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Serves a connection to its end, and drops `counted` then. `phase` tells when to end.
 ///
@@ -85,7 +88,6 @@ async fn begin(
         let (first, socket) = socket.into_parts();
         return Next::Relayed(relay.accept(socket, client, &settings, &first, leaving));
     }
-    let socket = TokioIo::new(socket);
     // How a connection ends is the client's affair; its calls have been recorded.
     Next::General(match version {
         Version::Http1 => Box::pin(http1_connection(socket, client, settings, phase)),
@@ -93,19 +95,22 @@ async fn begin(
     })
 }
 
-type Io = TokioIo<Rewound>;
-
 async fn http1_connection(
-    socket: Io,
+    socket: Rewound,
     client: Arc<Client>,
     settings: Arc<Listener>,
     phase: watch::Receiver<Phase>,
 ) {
+    let (longest, timeout) =
+        (settings.max_header_bytes as usize, settings.header_timeout.duration());
+    let gate = Gate::new(socket, longest, timeout);
+    let answered = gate.answered();
     let listener = phase.clone();
     let service = service_fn(move |request| {
         let (client, listener) = (Arc::clone(&client), listener.clone());
+        let answered = Arc::clone(&answered);
         async move {
-            let mut response = answer(client, request).await;
+            let mut response = http1_answer(client, answered, request).await;
             if let Ok(response) = response.as_mut()
                 && *listener.borrow() >= Phase::Draining
             {
@@ -118,16 +123,18 @@ async fn http1_connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout.duration())
-        .max_buf_size(settings.max_header_bytes as usize)
+        // From the end of one request to the end of the next head. How long a head itself may take is up to the
+        // gate, and is counted from its first byte.
+        .header_read_timeout(KEEP_ALIVE + timeout)
+        .max_buf_size(longest)
         .max_headers(MAX_HEADERS);
-    let connection = pin!(builder.serve_connection(socket, service));
+    let connection = pin!(builder.serve_connection(TokioIo::new(gate), service));
     // To close one that is idle at once would meet a request on its way; the next answer says close.
     until_end(connection, phase, Phase::Late, http1::Connection::graceful_shutdown).await;
 }
 
 async fn http2_connection(
-    socket: Io,
+    socket: Rewound,
     client: Arc<Client>,
     settings: Arc<Listener>,
     phase: watch::Receiver<Phase>,
@@ -143,8 +150,25 @@ async fn http2_connection(
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let connection = pin!(builder.serve_connection(socket, service));
+    let connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     until_end(connection, phase, Phase::Draining, http2::Connection::graceful_shutdown).await;
+}
+
+async fn http1_answer(
+    client: Arc<Client>,
+    answered: Arc<Answered>,
+    request: Request<Incoming>,
+) -> Result<Response<CallBody>, Infallible> {
+    let asks = asks(&request);
+    let request = request.map(CallerBody::Hyper);
+    let response = match refusal(&request) {
+        Some(rejection) => call::refuse(&client, request, &rejection),
+        None => call::call(&client, request).await,
+    };
+    if asks {
+        answered.stays();
+    }
+    Ok(response)
 }
 
 async fn answer(

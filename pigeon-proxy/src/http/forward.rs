@@ -7,7 +7,7 @@ use http::header::{
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderName, HeaderValue, Uri, Version, request, response};
+use http::{HeaderName, HeaderValue, Response, Uri, Version, request, response};
 
 use super::head::{Head, REQUEST_ID};
 use crate::filter::Edits;
@@ -62,11 +62,28 @@ pub(super) fn request(
     target(parts, head, version, authority, edits);
 }
 
+/// Whether the length of an engine's answer can be read in one way only. hyper takes more: a length beside chunks,
+/// the same length several times, codings that it does not undo.
+pub(super) fn is_framed(response: &Response<impl Sized>) -> bool {
+    let headers = response.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (codings.next(), lengths.next()) {
+        (None, None) => true,
+        (None, Some(length)) => {
+            lengths.next().is_none() && length.as_bytes().iter().all(u8::is_ascii_digit)
+        }
+        (Some(coding), None) => {
+            codings.next().is_none()
+                && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && response.version() == Version::HTTP_11
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Drops from an engine's answer what concerns its connection only.
 pub(super) fn response(parts: &mut response::Parts, version: Version, edits: Option<&Edits>) {
-    if parts.headers.contains_key(TRANSFER_ENCODING) {
-        parts.headers.remove(CONTENT_LENGTH);
-    }
     drop_hop_by_hop(&mut parts.headers);
     parts.headers.remove(TE);
     if let Some(edits) = edits {

@@ -54,7 +54,8 @@ impl Head {
             return bad("upgrades (WebSocket and others) are not supported");
         }
         let authority = self.authority.as_bytes();
-        if !authority.is_empty() && Authority::try_from(authority).is_err() {
+        let malformed = authority.contains(&b'@') || Authority::try_from(authority).is_err();
+        if !authority.is_empty() && malformed {
             return bad("the host is malformed");
         }
         if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() > 1 {
@@ -137,6 +138,7 @@ mod tests {
         assert!(why(get().header("host", "other")).expect("refused").contains("Host"));
         let host = |h: &str| http::Request::get("/").version(Version::HTTP_11).header("host", h);
         assert!(why(host("a b")).expect("refused").contains("host"));
+        assert!(why(host("u@a")).expect("refused").contains("host"));
         assert_eq!(why(host("[::1]:80")), None);
         assert!(why(get().method("CONNECT")).expect("refused").contains("CONNECT"));
         let grpc = get().header("content-type", "application/grpc");

@@ -15,6 +15,8 @@ on_both_paths! {
     head_has_a_length_and_no_body,
     the_gateways_own_answers,
     a_head_too_long_or_too_slow_is_refused,
+    an_idle_connection_has_more_time_than_a_head,
+    expect_is_answered_when_the_body_is_wanted,
     connections_over_the_limit_of_the_listener_are_closed,
 }
 
@@ -195,7 +197,62 @@ async fn a_head_too_long_or_too_slow_is_refused(path: Path) {
     // Says nothing, or stops in the middle: closed.
     assert_eq!(rig.raw("").await, "");
     assert_eq!(rig.raw("PRI * HTTP/2.0\r\n").await, "");
-    rig.raw("GET /hello HTTP/1.1\r\nhos").await;
+    for slow in ["GET /hello HTTP/1.1\r\nhos", "GET /hello HTTP/1.1\r\nhost: x\r\n\r\nGET /hello"] {
+        let answer = rig.raw(slow).await;
+        assert!(answer.contains("HTTP/1.1 400 ") && answer.contains("in time"), "{answer}");
+    }
+}
+
+async fn an_idle_connection_has_more_time_than_a_head(path: Path) {
+    let rig = limited(path, "header_timeout: 200ms").await;
+    let mut socket = TcpStream::connect(rig.address).await.unwrap();
+    let hello = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(hello).await.unwrap();
+    let mut answer = [0; 4096];
+    assert_ne!(socket.read(&mut answer).await.unwrap(), 0);
+    // Others are the clock: one after the other runs out of its time.
+    for _ in 0..2 {
+        assert_eq!(rig.raw("").await, "");
+    }
+    socket.write_all(hello).await.unwrap();
+    let n = socket.read(&mut answer).await.unwrap();
+    assert!(answer[..n].starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+async fn expect_is_answered_when_the_body_is_wanted(path: Path) {
+    let demo = demo().await;
+    let rig = Rig::start(path, &(strict(&[demo.address], 1, ", queue: 1") + ROUTES)).await;
+    let head = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             expect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+        )
+    };
+    // One call has the only slot.
+    let (sender, body) = upload();
+    let mut speech = rig.speech();
+    let holder = tokio::spawn(async move { speech.recognize(body).await });
+    rig.until(|u| u.endpoints[0].in_use == 1).await;
+    let mut socket = TcpStream::connect(rig.address).await.unwrap();
+    socket.write_all(head("/echo").as_bytes()).await.unwrap();
+    rig.until(|u| u.waiting == 1).await;
+    // The line is full: refused, without a 100.
+    let refused = rig.raw(&head("/echo")).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    // The one that waits has heard nothing yet.
+    let nothing = socket.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    drop(sender);
+    holder.await.unwrap().unwrap();
+    let wanted = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut interim = [0; 25];
+    socket.read_exact(&mut interim).await.unwrap();
+    assert_eq!(&interim, wanted);
+    socket.write_all(b"01234").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("01234"), "{answer}");
+    rig.until_free().await;
 }
 
 async fn connections_over_the_limit_of_the_listener_are_closed(path: Path) {

@@ -88,7 +88,8 @@ impl Wire {
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
-        self.socket.write_all(&frame).await.unwrap();
+        // Whoever reads on will see that the other end has closed.
+        let _ = self.socket.write_all(&frame).await;
     }
 
     /// The next frame; none when the other end has closed. Answers SETTINGS and, unless told otherwise, PING.
