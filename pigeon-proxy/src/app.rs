@@ -26,6 +26,7 @@ use crate::config::serve::Server;
 use crate::config::token::{self, TokenError};
 use crate::config::{Connection, Received, Serving, Source, Timings};
 use crate::gateway::Gateway;
+use crate::guard;
 use crate::listen::{Gate, Listeners};
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
@@ -55,6 +56,8 @@ pub struct Config {
     pub insecure_bind: bool,
     /// Replacing a running proxy, and being replaced.
     pub takeover: TakeoverConfig,
+    /// Bytes of memory the process may use; none = what its control group allows.
+    pub memory_limit: Option<u64>,
     /// How long things wait.
     pub timings: Timings,
 }
@@ -176,6 +179,7 @@ impl Config {
             relay: true,
             insecure_bind: false,
             takeover: TakeoverConfig::default(),
+            memory_limit: None,
             timings: Timings::default(),
         }
     }
@@ -215,6 +219,7 @@ pub struct Proxy {
     reload: Arc<Notify>,
     timings: Timings,
     drain_timeout: Duration,
+    memory_limit: Option<u64>,
     gate: watch::Sender<Gate>,
     /// Where a successor asks.
     takeover: Option<UnixListener>,
@@ -247,6 +252,7 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     let config_metrics = ConfigMetrics::new(metrics.registry());
     let gateway = Gateway::new(metrics.clone(), config.access_log);
     gateway.set_relay(config.relay);
+    gateway.guard().set_descriptors(guard::watch::descriptor_limit().unwrap_or(0));
     let workers =
         Workers::start(count, &gateway).map_err(|source| StartError::Workers { count, source })?;
     let mut listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
@@ -270,6 +276,7 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
         config_metrics,
         connection: watch::Sender::default(),
         reload: Arc::default(),
+        memory_limit: config.memory_limit,
         gate,
         takeover: takeover::listen(&config.takeover, path, takes_over).await?,
         released,

@@ -66,6 +66,11 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub takeover_socket: Option<PathBuf>,
 
+    /// Memory this process may use, such as 2GiB; nearing it, new calls are shed [default: what its control
+    /// group allows]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_limit: Option<u64>,
+
     /// One line per call on standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub access_log: AccessLogChoice,
@@ -156,6 +161,7 @@ impl Args {
             access_log,
             relay: self.relay == Switch::On,
             insecure_bind: self.insecure_bind,
+            memory_limit: self.memory_limit,
             takeover: TakeoverConfig { now: self.takeover, socket: self.takeover_socket },
             ..app::Config::new(source)
         };
@@ -174,6 +180,21 @@ fn bind(text: &str) -> Result<(Name, SocketAddr), String> {
         .parse()
         .map_err(|_| format!("\"{}\" is not IP:port; {example}", address.escape_debug()))?;
     Ok((name, address))
+}
+
+/// Bytes, or KiB, MiB or GiB.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        _ => None,
+    };
+    let bytes = shift.zip(number.parse::<u64>().ok()).and_then(|(s, n)| n.checked_mul(1 << s));
+    bytes.filter(|bytes| *bytes > 0).ok_or("write it like 512MiB or 2GiB".to_owned())
 }
 
 fn workers(text: &str) -> Result<usize, String> {
@@ -222,7 +243,8 @@ mod tests {
 
     #[test]
     fn usage_errors_say_what_to_do() {
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 11] = [
+            (&["--config", "f", "--memory-limit", "2G"], "2GiB"),
             (&["--config", "f", "--takeover"], "--takeover-socket"),
             (&[], "--admin"),
             (&["--admin", "http://127.0.0.1:1"], "--token-file"),

@@ -9,8 +9,11 @@ use pigeon_proto::model::{Address, Name, Snapshot};
 use tokio::sync::Notify;
 
 use crate::engine::{CLASSES, Cause, Clock, Engine, Member, Registry, Standing, State};
+use crate::guard::watch::descriptors_open;
+use crate::guard::{Guard, Level};
 use crate::metrics::Metrics;
 use crate::record::AccessLog;
+use crate::reject::Rejection;
 use crate::table::Table;
 
 /// What the workers share.
@@ -21,6 +24,7 @@ pub struct Gateway {
     metrics: Metrics,
     access_log: AccessLog,
     draining: AtomicBool,
+    guard: Guard,
     relay: AtomicBool,
     calls_open: AtomicUsize,
     /// A table was installed.
@@ -79,6 +83,7 @@ impl Gateway {
             metrics: metrics.clone(),
             access_log,
             draining: AtomicBool::new(false),
+            guard: Guard::default(),
             relay: AtomicBool::new(true),
             calls_open: AtomicUsize::new(0),
             installed: Notify::new(),
@@ -88,6 +93,8 @@ impl Gateway {
         metrics.before_render(move || {
             if let (Some(gateway), Some(metrics)) = (weak.upgrade(), shown()) {
                 metrics.set_usage(&gateway.usage(), gateway.calls_open());
+                let (guard, open) = (gateway.guard(), descriptors_open());
+                metrics.set_guard(open, guard.descriptors(), guard.is_short(), guard.memory());
             }
         });
         gateway
@@ -134,9 +141,18 @@ impl Gateway {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether new calls are answered `draining`.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+    /// Why no new calls are taken, if none are: two loads.
+    #[inline]
+    pub(crate) fn refuses(&self) -> Option<Rejection> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some(Rejection::Draining);
+        }
+        (self.guard.memory() != Level::Fine).then_some(Rejection::Overloaded)
+    }
+
+    /// What is short.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// Whether calls with HTTP/2 on both sides are relayed frame by frame (`--relay`); connections look

@@ -106,11 +106,11 @@ async fn check(
             let answer = probe(&check, endpoint.address(), tracker.timeout()).await;
             drop(turn);
             let Some(engine) = engine.upgrade() else { return };
-            if !matches!(answer, Answer::Down(_)) {
+            if answer.as_ref().is_some_and(|answer| !matches!(answer, Answer::Down(_))) {
                 // It takes connections, so calls need not find that out.
                 engine.dial_succeeded(&endpoint);
             }
-            if let Some(verdict) = tracker.answered(answer) {
+            if let Some(verdict) = answer.and_then(|answer| tracker.answered(answer)) {
                 engine.checked(&endpoint, verdict);
             }
         }

@@ -30,7 +30,7 @@ pub(crate) use self::caller::{BrokenOff, CallerBody};
 pub(crate) use self::connection::serve;
 pub(crate) use self::relay::CallBody;
 pub use self::upstream::Upstreams;
-pub(crate) use self::upstream::{DialError, dial, unreachable};
+pub(crate) use self::upstream::{DialError, dial, is_exhausted, unreachable};
 use crate::filter::Certificate;
 use crate::gateway::Gateway;
 use crate::relay::Relay;

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod filter;
 pub mod gateway;
 pub mod grpc;
+pub mod guard;
 pub mod h2;
 pub mod health;
 pub mod http;

@@ -18,6 +18,7 @@ use self::accept::Door;
 pub(crate) use self::accept::{Phase, at_least};
 pub use self::socket::Inherited;
 use crate::gateway::Gateway;
+use crate::guard::for_clients;
 use crate::http::Upstreams;
 use crate::takeover::predecessor::Offered;
 use crate::worker::Workers;
@@ -215,6 +216,16 @@ impl Listeners {
             *bind = sockets.address;
         }
         tracing::info!(listener = %name, address = %sockets.address, "listening");
+        if let Some(limit) = self.gateway.guard().descriptors()
+            && for_clients(limit) < spec.max_connections
+        {
+            tracing::warn!(
+                listener = %name, max_connections = spec.max_connections, limit,
+                "the limit of file descriptors is below max_connections: connections above {} are closed; \
+                 raise it (LimitNOFILE, ulimit -n)",
+                for_clients(limit)
+            );
+        }
         let open = self.start(name, spec, sockets, copies);
         self.open.insert(name.clone(), open);
         Ok(())

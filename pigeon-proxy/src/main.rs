@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pigeon_proxy::app::{self, Config};
 use pigeon_proxy::args::{AccessLogChoice, Args, LogFormat};
+use pigeon_proxy::guard::watch::raise_descriptors;
 use pigeon_proxy::record::{self, AccessLog};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
@@ -21,6 +22,9 @@ const INTERRUPTED: i32 = 130;
 fn main() -> ExitCode {
     let args = Args::read();
     init_log(args.log_format);
+    if let Err(e) = raise_descriptors() {
+        tracing::warn!("cannot raise the limit of file descriptors to what is allowed: {e}");
+    }
     // The guard writes out what is left of the access log when it goes, at the very end.
     let (access_log, _guard) = access_log(args.access_log);
     let config = args.into_config(access_log).unwrap_or_else(|e| e.exit());

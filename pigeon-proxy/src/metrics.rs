@@ -12,6 +12,7 @@ use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 use self::call::CallVecs;
 pub use self::call::{CallSeries, Code};
 use crate::gateway::EngineUsage;
+use crate::guard::Level;
 
 /// All metrics of this proxy. Clones are the same metrics.
 #[derive(Clone)]
@@ -35,6 +36,9 @@ struct Gauges {
     connections_total: IntCounterVec,
     refused: IntCounterVec,
     accept_errors: IntCounter,
+    fds_open: IntGauge,
+    fds_limit: IntGauge,
+    overload: IntGaugeVec,
 }
 
 /// The handles of one listener.
@@ -133,6 +137,15 @@ impl Metrics {
         let _ = g.refused.remove_label_values(&name);
     }
 
+    /// Sets what of the system is in use, and what is short.
+    pub fn set_guard(&self, open: Option<u32>, limit: Option<u32>, short: bool, memory: Level) {
+        let g = &self.0.gauges;
+        g.fds_open.set(open.unwrap_or(0).into());
+        g.fds_limit.set(limit.unwrap_or(0).into());
+        g.overload.with_label_values(&["descriptors"]).set(short.into());
+        g.overload.with_label_values(&["memory"]).set(memory as i64);
+    }
+
     /// Sets what is in use now.
     pub fn set_usage(&self, usage: &[EngineUsage], calls_open: usize) {
         let g = &self.0.gauges;
@@ -186,8 +199,16 @@ impl Gauges {
             refused: counters(
                 r,
                 "pigeon_connections_refused_total",
-                "Client connections closed at once, above max_connections.",
+                "Client connections closed at once: too many, or memory or descriptors are short.",
                 &listener,
+            ),
+            fds_open: gauge(r, "pigeon_fds_open", "File descriptors open."),
+            fds_limit: gauge(r, "pigeon_fds_limit", "File descriptors the process may have."),
+            overload: gauges(
+                r,
+                "pigeon_overload",
+                "1 while a resource is so short that new connections and calls are shed; memory: 2 while idle connections are closed, too.",
+                &["resource"],
             ),
             accept_errors: {
                 let name = "pigeon_accept_errors_total";

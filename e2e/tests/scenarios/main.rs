@@ -49,6 +49,7 @@ mod route_added;
 mod saturation;
 mod seeing;
 mod shares;
+mod shortage;
 mod silent;
 mod storm;
 mod streams;

@@ -139,6 +139,7 @@ pub(super) async fn proxy(
         access_log: AccessLog::off(),
         insecure_bind: false,
         takeover: proxy_app::TakeoverConfig::default(),
+        memory_limit: None,
         timings: Timings::default(),
     };
     let proxy = proxy_app::bind(config).await.map_err(|error| match error {

@@ -15,6 +15,7 @@ use crate::config::file::FileSource;
 use crate::config::identity::Identity;
 use crate::config::stream::{self, Stream, Surroundings};
 use crate::config::{Held, Received, Serving, Source};
+use crate::guard;
 use crate::listen::{GRACE, Gate, Listeners};
 use crate::status::{self, Status};
 use crate::takeover::predecessor::{self, Ask, Desk, Given};
@@ -106,6 +107,8 @@ impl Proxy {
         let (received, states) = watch::channel(None);
         let mut tasks = JoinSet::new();
         tasks.spawn(crate::health::run(Arc::clone(&self.gateway), stop.clone()));
+        let limit = guard::watch::memory_limit(self.memory_limit);
+        tasks.spawn(guard::watch::run(Arc::clone(&self.gateway), limit, stop.clone()));
         let around = Surroundings {
             identity: Arc::clone(&self.identity),
             received,

@@ -20,36 +20,39 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::grpc;
 use crate::engine::health::{Answer, Check};
+use crate::http::is_exhausted;
 
 /// How the proxy calls itself in checks.
 pub(super) const USER_AGENT: &str =
     concat!("pigeon-proxy/", env!("CARGO_PKG_VERSION"), " (health)");
 
-/// Checks once; takes `limit` at most.
-pub(super) async fn probe(check: &Check, address: &Address, limit: Duration) -> Answer {
+/// Checks once; takes `limit` at most. None: it could not be asked, for want of descriptors.
+pub(super) async fn probe(check: &Check, address: &Address, limit: Duration) -> Option<Answer> {
     let until = Instant::now() + limit;
     let socket = match timeout_at(until, TcpStream::connect(address.as_str())).await {
         Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Answer::Down(format!("cannot be reached: {error}")),
+        Ok(Err(error)) if is_exhausted(&error) => return None,
+        Ok(Err(error)) => return Some(Answer::Down(format!("cannot be reached: {error}"))),
         Err(_) => {
-            return Answer::Down(format!("cannot be reached: no connection within {limit:?}"));
+            let why = format!("cannot be reached: no connection within {limit:?}");
+            return Some(Answer::Down(why));
         }
     };
     let heard = Arc::new(Heard::default());
     let io = Listening { socket, heard: Arc::clone(&heard), first: [0; FRAME_TYPE], count: 0 };
     let answer = match check {
-        Check::Tcp => return Answer::Up,
+        Check::Tcp => return Some(Answer::Up),
         Check::Grpc(service) => {
             let asked = grpc::ask(io, address, service, limit);
             timeout_at(until, asked).await.map(|asked| asked.unwrap_or_else(|e| broken(&heard, &e)))
         }
         Check::Http(path) => timeout_at(until, get(io, address, path)).await,
     };
-    match (answer, check, heard.what()) {
+    Some(match (answer, check, heard.what()) {
         (Ok(answer), ..) => answer,
         (Err(_), Check::Grpc(_), NOTHING) => Answer::Silent,
         (Err(_), ..) => Answer::Down(format!("no answer within {limit:?}")),
-    }
+    })
 }
 
 /// What it means when a connection breaks before grpc.health.v1 has answered.

@@ -16,7 +16,7 @@ use super::forward;
 use super::head::GRPC_TIMEOUT;
 use super::leg::Leg;
 use super::upload::{Limits, RequestBody, Upload};
-use super::upstream::{Attempt, Link, unreachable};
+use super::upstream::{Attempt, DialError, Link, unreachable};
 use crate::admit::Permit;
 use crate::engine::Engine;
 use crate::grpc::timeout;
@@ -285,6 +285,10 @@ impl Call<'_> {
             Ok(link) => {
                 admitting.engine().dial_succeeded(endpoint);
                 Ok(Some(link))
+            }
+            Err(DialError::Exhausted) => {
+                self.client.gateway.guard().say_short("a connection to an engine was not opened");
+                Err(Rejection::Overloaded)
             }
             Err(error) => {
                 unreachable(admitting.engine(), endpoint, &error);

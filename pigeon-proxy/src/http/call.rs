@@ -117,8 +117,8 @@ impl Call<'_> {
         parts: &request::Parts,
     ) -> Result<(Arc<RouteEntry>, Arc<Engine>), Stop> {
         let table = table.ok_or(Rejection::NoConfig)?;
-        if self.client.gateway.is_draining() {
-            return Err(Rejection::Draining.into());
+        if let Some(rejection) = self.client.gateway.refuses() {
+            return Err(rejection.into());
         }
         let route = find(table, self.client, &self.head, parts)?;
         let target = route.target(fastrand::u64(..));

@@ -105,6 +105,7 @@ async fn http1_connection(
         (settings.max_header_bytes as usize, settings.header_timeout.duration());
     let gate = Gate::new(socket, longest, timeout);
     let answered = gate.answered();
+    let tight = client.gateway.guard().tight();
     let listener = phase.clone();
     let service = service_fn(move |request| {
         let (client, listener) = (Arc::clone(&client), listener.clone());
@@ -130,7 +131,7 @@ async fn http1_connection(
         .max_headers(MAX_HEADERS);
     let connection = pin!(builder.serve_connection(TokioIo::new(gate), service));
     // To close one that is idle at once would meet a request on its way; the next answer says close.
-    until_end(connection, phase, Phase::Late, http1::Connection::graceful_shutdown).await;
+    until_end(connection, tight, phase, Phase::Late, http1::Connection::graceful_shutdown).await;
 }
 
 async fn http2_connection(
@@ -139,6 +140,7 @@ async fn http2_connection(
     settings: Arc<Listener>,
     phase: watch::Receiver<Phase>,
 ) {
+    let tight = client.gateway.guard().tight();
     let service = service_fn(move |request| answer(Arc::clone(&client), request));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -151,7 +153,8 @@ async fn http2_connection(
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    until_end(connection, phase, Phase::Draining, http2::Connection::graceful_shutdown).await;
+    until_end(connection, tight, phase, Phase::Draining, http2::Connection::graceful_shutdown)
+        .await;
 }
 
 async fn http1_answer(
@@ -178,9 +181,10 @@ async fn answer(
     Ok(call::call(&client, request.map(CallerBody::Hyper)).await)
 }
 
-/// Drives a connection; asks it to end when the listener is as far as `when`, and drops it when it is cut.
+/// Drives a connection; asks it to end when the listener is as far as `when` or memory is `tight`, and drops it when it is cut.
 async fn until_end<C: Future>(
     mut connection: Pin<&mut C>,
+    mut tight: watch::Receiver<bool>,
     mut phase: watch::Receiver<Phase>,
     when: Phase,
     end: impl FnOnce(Pin<&mut C>),
@@ -188,6 +192,8 @@ async fn until_end<C: Future>(
     tokio::select! {
         _ = connection.as_mut() => return,
         () = at_least(&mut phase, when) => {}
+        // Closes it if it has no call; else after the calls it has.
+        () = at_least(&mut tight, true) => {}
     }
     end(connection.as_mut());
     tokio::select! {

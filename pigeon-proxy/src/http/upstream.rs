@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Version;
 
-pub(crate) use self::dial::{DialError, dial, unreachable};
+pub(crate) use self::dial::{DialError, dial, is_exhausted, unreachable};
 pub(super) use self::link::{Attempt, Hold, Link};
 pub(super) use self::pool::Enlisted;
 use self::pool::Pool;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Gate;
 use crate::gateway::Gateway;
-use crate::http::{Client, Upstreams, serve};
+use crate::http::{Client, Upstreams, is_exhausted, serve};
 use crate::metrics::ListenerSeries;
 use crate::relay::Relay;
 
@@ -90,6 +91,9 @@ impl Door {
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     door.series.accept_errors.inc();
+                    if is_exhausted(&error) {
+                        door.gateway.guard().say_short("a connection could not be accepted");
+                    }
                     let time = pause.longer();
                     tracing::warn!(listener = %door.name, %error, ?time, "no connections for now");
                     tokio::time::sleep(time).await;
@@ -114,7 +118,9 @@ impl Door {
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(Arc::clone(self));
         let settings = self.settings.load_full();
-        if before >= settings.max_connections {
+        if before >= settings.max_connections
+            || !self.gateway.guard().takes_connection(socket.as_raw_fd())
+        {
             self.series.refused.inc();
             return;
         }

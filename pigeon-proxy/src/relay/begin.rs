@@ -88,8 +88,8 @@ impl State {
         large: bool,
     ) -> Result<Route, Rejection> {
         let table = table.ok_or(Rejection::NoConfig)?;
-        if self.gateway.is_draining() {
-            return Err(Rejection::Draining);
+        if let Some(rejection) = self.gateway.refuses() {
+            return Err(rejection);
         }
         if large {
             return Err(Rejection::TooLarge);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pigeon_proto::model::{self, Reuse};
 use tokio::net::TcpStream;
 
-use super::call::{Leg, Stage};
+use super::call::{Call, Leg, Stage};
 use super::conn::{Conn, Upstream};
 use super::slab::Ref;
 use super::state::State;
@@ -16,6 +16,7 @@ use super::{Relay, Relayed};
 use crate::engine::lifetime::Lifetime;
 use crate::engine::{Endpoint, Engine};
 use crate::http::{DialError, dial, unreachable};
+use crate::reject::Rejection;
 
 /// Unsent output above which a connection is not given more calls while another can take them.
 const BACKLOG: usize = 64 << 10;
@@ -128,6 +129,11 @@ impl State {
                 self.serve_pool(id);
                 Some((at, socket))
             }
+            Err(DialError::Exhausted) => {
+                self.gateway.guard().say_short("a connection to an engine was not opened");
+                self.shed(id);
+                None
+            }
             Err(error) => {
                 unreachable(&engine, &endpoint, &error);
                 self.unreachable(id);
@@ -174,6 +180,17 @@ impl State {
                 call.attempts.failed.add(id);
                 call.permit = None;
                 self.ask(reference.at);
+            }
+        }
+    }
+
+    /// No connection can be opened for want of descriptors: nobody waits for one.
+    fn shed(&mut self, id: u64) {
+        let Some(pool) = self.pools.get_mut(&id).filter(|pool| pool.dials == 0) else { return };
+        for reference in std::mem::take(&mut pool.line) {
+            let waits = |call: &mut Call| matches!(call.stage, Stage::Connection);
+            if self.calls.find(reference).is_some_and(waits) {
+                self.reject(reference.at, &Rejection::Overloaded);
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use super::Relay;
 use super::conn::{Conn, Peer};
 use super::state::State;
+use crate::guard::Level;
 use crate::memory;
 
 /// How often connections are looked at.
@@ -61,6 +62,7 @@ impl State {
 
     fn sweep(&mut self) {
         let numbers: Vec<u32> = self.conns.numbers().collect();
+        let level = self.gateway.guard().memory();
         for at in numbers {
             let Some(conn) = self.conns.get_mut(at) else { continue };
             // What is never given back makes the window smaller for ever, until every call hangs.
@@ -69,6 +71,12 @@ impl State {
             // Longer than a round trip: nothing late is to be expected.
             if conn.h2.streams() == 0 && self.now.saturating_duration_since(conn.heard) > PERIOD {
                 conn.h2.trim();
+            }
+            if level == Level::Tight && conn.downstream().is_some() && conn.h2.streams() == 0 {
+                // Twice: without waiting for the answer to the first.
+                self.send_away(at, true);
+                self.send_away(at, true);
+                continue;
             }
             match due(conn, self.now) {
                 Due::Nothing => {}
@@ -90,6 +98,8 @@ impl State {
     /// Once a worker has read nothing for a while, what it freed goes back to the system.
     fn give_back(&mut self) {
         match std::mem::take(&mut self.has_read) {
+            // Others wait for it.
+            _ if self.gateway.guard().memory() != Level::Fine => memory::give_back(),
             true => self.gave_back = false,
             false if self.gave_back => {}
             false => {

@@ -75,6 +75,7 @@ pub fn with(source: SourceConfig) -> Config {
         relay: true,
         insecure_bind: false,
         takeover: app::TakeoverConfig::default(),
+        memory_limit: None,
         timings,
     }
 }

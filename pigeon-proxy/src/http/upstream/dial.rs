@@ -22,6 +22,9 @@ pub(crate) enum DialError {
     /// No answer in time.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
+    /// This process has no descriptor left: no fault of the endpoint.
+    #[error("this proxy has no file descriptor left")]
+    Exhausted,
     /// Refused, unreachable, unknown name.
     #[error("{0}")]
     Failed(String),
@@ -38,9 +41,17 @@ pub(crate) async fn dial(address: &Address, limit: Duration) -> Result<TcpStream
     let dialled = tokio::time::timeout(limit, connect(address)).await;
     match dialled {
         Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) if is_exhausted(&error) => Err(DialError::Exhausted),
         Ok(Err(error)) => Err(DialError::Failed(error.to_string())),
         Err(_) => Err(DialError::Timeout(limit)),
     }
+}
+
+/// Whether the process, or the system, has no descriptor left.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let none_left = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| none_left.contains(&code))
 }
 
 async fn connect(address: &Address) -> io::Result<TcpStream> {
@@ -65,6 +76,9 @@ pub(super) fn dialled(pool: &Pool, endpoint: &Endpoint, error: Option<&DialError
 
 /// Avoids an endpoint that could not be reached.
 pub(crate) fn unreachable(engine: &Engine, endpoint: &Endpoint, error: &DialError) {
+    if matches!(error, DialError::Exhausted) {
+        return;
+    }
     if engine.dial_failed(endpoint, fastrand::u64(..), error) {
         let (engine, endpoint) = (engine.name(), endpoint.address());
         tracing::debug!(%engine, %endpoint, %error, "an endpoint cannot be reached");
