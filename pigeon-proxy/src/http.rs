@@ -25,12 +25,14 @@ use std::sync::Arc;
 
 use pigeon_proto::model::Name;
 
+pub(crate) use self::admission::Admitting;
 pub(crate) use self::call::call;
 pub(crate) use self::caller::{BrokenOff, CallerBody};
 pub(crate) use self::connection::serve;
+pub(crate) use self::leg::rest;
 pub(crate) use self::relay::CallBody;
 pub use self::upstream::Upstreams;
-pub(crate) use self::upstream::{DialError, dial, is_exhausted, unreachable};
+pub(crate) use self::upstream::{DialError, dial, is_exhausted, keep_alive, unreachable};
 use crate::filter::Certificate;
 use crate::gateway::Gateway;
 use crate::relay::Relay;

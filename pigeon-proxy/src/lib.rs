@@ -1,6 +1,6 @@
 //! The data plane: takes calls on its listeners, gives each a slot on an endpoint, and carries it there.
 //!
-//! A call: `listen → gateway → table → admit → engine → relay | http → record`. A change of the configuration:
+//! A call: `listen → gateway → table → admit → engine → relay | http | tcp → record`. A change of the configuration:
 //! `config (stream | file | last known good) → apply → gateway and listeners → ack`. Start at [`app`].
 
 pub mod admit;
@@ -27,4 +27,5 @@ pub mod retry;
 pub mod status;
 pub mod table;
 pub mod takeover;
+mod tcp;
 pub mod worker;

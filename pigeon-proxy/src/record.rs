@@ -62,6 +62,7 @@ pub struct Record {
     grpc_status: Option<u8>,
     reason: Option<Reason>,
     grpc: bool,
+    raw: bool,
     complete: bool,
     /// It has been written.
     ended: bool,
@@ -113,6 +114,7 @@ impl Record {
             grpc_status: None,
             reason: None,
             grpc,
+            raw: false,
             complete: false,
             ended: false,
             stay_over: false,
@@ -123,6 +125,23 @@ impl Record {
     /// none nobody need find out what it would show.
     pub fn log(&mut self, log: AccessLog, call: &Beginning<'_>) {
         self.logged = Some(Box::new(Logged { head: LoggedHead::new(call), log }));
+    }
+
+    /// It is a raw connection: it has no status.
+    pub fn is_raw(&mut self) {
+        self.raw = true;
+    }
+
+    /// Bytes from the client of a raw connection were passed on.
+    pub fn received(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+        self.series.raw_bytes(false, bytes);
+    }
+
+    /// Bytes from the engine of a raw connection were passed on.
+    pub fn passed(&mut self, bytes: usize) {
+        self.sent(bytes);
+        self.series.raw_bytes(true, bytes);
     }
 
     /// When the call began.
@@ -233,7 +252,7 @@ impl Record {
         if self.grpc {
             self.http_status.get_or_insert(200);
             self.grpc_status = Some(rejection.grpc_code());
-        } else {
+        } else if !self.raw {
             self.http_status.get_or_insert(rejection.http_status());
         }
     }
@@ -259,11 +278,18 @@ impl Record {
 
     fn code(&self) -> Code {
         use crate::reject::code::{CANCELLED, UNKNOWN};
+        if self.raw {
+            return match (self.reason, self.complete) {
+                (Some(_), _) => Code::TcpFailed,
+                (None, true) => Code::TcpClosed,
+                (None, false) => Code::Cancelled,
+            };
+        }
         match (self.grpc, self.complete || self.reason.is_some()) {
             (true, true) => Code::Grpc(self.grpc_status.unwrap_or(UNKNOWN)),
             (true, false) => Code::Grpc(self.grpc_status.unwrap_or(CANCELLED)),
             (false, true) => Code::Http(self.http_status.unwrap_or(500)),
-            (false, false) => Code::HttpCancelled,
+            (false, false) => Code::Cancelled,
         }
     }
 

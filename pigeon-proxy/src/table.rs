@@ -26,6 +26,8 @@ pub struct Table {
     /// Unique in this process: what was worked out with one table does not hold for another.
     pub id: u64,
     matcher: Matcher<Arc<RouteEntry>>,
+    /// The routes of listeners that take raw connections.
+    raw: HashMap<Name, Arc<RouteEntry>>,
     /// The engines, by name.
     pub engines: BTreeMap<Name, Arc<Engine>>,
     /// The series of calls that match no route.
@@ -94,14 +96,50 @@ impl Table {
             })
         };
         let entries: Vec<_> = routes.iter().map(|(name, route)| entry(name, route)).collect();
-        let matcher = Matcher::new(routes.iter().map(|(_, route)| *route).zip(entries));
-        Self { id, matcher, engines, unmatched: metrics.unmatched(), budgets, filters }
+        type Pairs<'r> = Vec<(&'r Route, Arc<RouteEntry>)>;
+        let (raw, calls): (Pairs<'_>, Pairs<'_>) = routes
+            .iter()
+            .map(|(_, route)| *route)
+            .zip(entries)
+            .partition(|(route, _)| is_raw(snapshot, route));
+        let matcher = Matcher::new(calls.into_iter());
+        Self {
+            id,
+            matcher,
+            raw: first_of_each(raw),
+            engines,
+            unmatched: metrics.unmatched(),
+            budgets,
+            filters,
+        }
+    }
+
+    /// The route of the raw connections of a listener.
+    pub fn raw(&self, listener: &Name) -> Option<&Arc<RouteEntry>> {
+        self.raw.get(listener)
     }
 
     /// The route of a call.
     pub fn find(&self, head: &Head<'_>) -> Found<'_, Arc<RouteEntry>> {
         self.matcher.find(head)
     }
+}
+
+/// Whether the route is for raw connections. One that names no listener takes calls alone.
+fn is_raw(snapshot: &Snapshot, route: &Route) -> bool {
+    route.matches.listener.as_ref().is_some_and(|listener| snapshot.is_raw(listener))
+}
+
+/// Of each listener the route with the highest priority.
+fn first_of_each(mut routes: Vec<(&Route, Arc<RouteEntry>)>) -> HashMap<Name, Arc<RouteEntry>> {
+    let mut raw = HashMap::new();
+    routes.sort_by_key(|(route, _)| std::cmp::Reverse(route.priority));
+    for (route, entry) in routes {
+        if let Some(listener) = &route.matches.listener {
+            raw.entry(listener.clone()).or_insert(entry);
+        }
+    }
+    raw
 }
 
 /// The budget the route had, with the share it has now.

@@ -50,5 +50,7 @@ mod shortage;
 mod slots;
 #[path = "calls/smuggling.rs"]
 mod smuggling;
+#[path = "calls/tcp.rs"]
+mod tcp;
 #[path = "calls/unreachable.rs"]
 mod unreachable;

@@ -29,7 +29,7 @@ pub use error::{Errors, FieldError};
 pub use headers::{HeaderEdits, Headers};
 pub use health::{Ejection, Health, HealthCheck};
 pub use limit::{Limit, LimitPer, Rate, RateUnit};
-pub use listener::Listener;
+pub use listener::{Listener, ListenerProtocol};
 pub use matching::{GrpcTarget, HostPattern, HttpMethod, Match, PathPattern};
 pub use object::{Key, Kind, Labels, Object, Snapshot, Spec, Versioned};
 pub use own::{Answer, GrpcStatus, Host, Redirect, Scheme};

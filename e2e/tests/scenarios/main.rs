@@ -44,6 +44,7 @@ mod live;
 mod moved_calls;
 mod passing;
 mod proxy_killed;
+mod raw;
 mod retries;
 mod route_added;
 mod saturation;

@@ -9,7 +9,9 @@ use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 #[derive(Clone, Debug, Subcommand)]
 pub enum ListenerCommand {
     /// Add a listener
-    #[command(after_help = "Example:\n  pigeon-ctl listener add public --address 0.0.0.0:8081")]
+    #[command(
+        after_help = "Examples:\n  pigeon-ctl listener add public --address 0.0.0.0:8081\n  pigeon-ctl listener add redis --address 127.0.0.1:6379 --protocol tcp --idle-timeout 10m"
+    )]
     Add(AddListener),
     /// List the listeners
     List,
@@ -56,6 +58,15 @@ pub struct SetListener {
 /// The fields of a listener but its address.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ListenerFields {
+    /// What is spoken: auto (HTTP/1.1 and HTTP/2) or tcp (raw bytes, one connection is one call)
+    #[arg(long, value_name = "auto|tcp")]
+    pub protocol: Option<String>,
+    /// With tcp: close a connection on which nothing moves for this long; 0s: never
+    #[arg(long, value_name = "TIME")]
+    pub idle_timeout: Option<String>,
+    /// With tcp: close a connection that is older than this; 0s: no limit
+    #[arg(long, value_name = "TIME")]
+    pub max_lifetime: Option<String>,
     /// Connections at once, per proxy
     #[arg(long, value_name = "N")]
     pub max_connections: Option<u32>,

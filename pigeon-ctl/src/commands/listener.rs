@@ -1,6 +1,7 @@
 //! `listener …`
 
 use pigeon_proto::model::Kind;
+use serde_json::Value;
 
 use super::Desk;
 use super::object::{self, Fields};
@@ -22,15 +23,24 @@ pub(crate) fn set(desk: &Desk, args: SetListener) -> Outcome {
 }
 
 pub(crate) fn list(desk: &Desk) -> Outcome {
-    let heading = ["NAME", "ADDRESS", "MAX-CONNECTIONS"];
+    let heading = ["NAME", "ADDRESS", "PROTOCOL", "MAX-CONNECTIONS"];
     object::list(desk, Kind::Listener, heading, |listener| {
         let connections = cell(listener, "/spec/max_connections");
-        [cell(listener, "/name"), cell(listener, "/spec/address"), connections]
+        let protocol = cell(listener, "/spec/protocol");
+        [cell(listener, "/name"), cell(listener, "/spec/address"), protocol, connections]
     })
 }
 
 fn of(args: &ListenerFields) -> Fields {
     let mut fields = Fields::new(&args.labels);
+    fields.text("protocol", args.protocol.as_ref());
+    // What only raw connections have goes with them.
+    if args.protocol.as_deref().is_some_and(|protocol| protocol != "tcp") {
+        fields.put("idle_timeout", Some(Value::Null));
+        fields.put("max_lifetime", Some(Value::Null));
+    }
+    fields.text("idle_timeout", args.idle_timeout.as_ref());
+    fields.text("max_lifetime", args.max_lifetime.as_ref());
     fields.put("max_connections", args.max_connections);
     fields.put("max_concurrent_streams", args.max_concurrent_streams);
     fields.put("max_header_bytes", args.max_header_bytes);

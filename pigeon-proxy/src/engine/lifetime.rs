@@ -98,7 +98,7 @@ impl Lifetime {
 }
 
 /// Between 90 % and all of `limit`.
-fn shortened(limit: Duration, seed: u64) -> Duration {
+pub(crate) fn shortened(limit: Duration, seed: u64) -> Duration {
     let us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(us - scramble(seed) % (us / 10 + 1))
 }

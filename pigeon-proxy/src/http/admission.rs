@@ -15,7 +15,7 @@ use crate::reject::Rejection;
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// One call's way to a slot, over several endpoints if some cannot be reached or have failed it.
-pub(super) struct Admitting {
+pub(crate) struct Admitting {
     engine: Arc<Engine>,
     /// Endpoints that could not be reached: the call does not go there again.
     unreachable: Tried,
@@ -31,7 +31,7 @@ pub(super) struct Admitting {
 }
 
 impl Admitting {
-    pub(super) fn new(engine: Arc<Engine>, hash: Option<u64>, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, hash: Option<u64>, deadline: Option<Instant>) -> Self {
         let (unreachable, failed) = (Tried::default(), Tried::default());
         Self { engine, unreachable, failed, hash, place: None, queue_until: None, deadline }
     }
@@ -45,7 +45,7 @@ impl Admitting {
     }
 
     /// The endpoint could not be reached.
-    pub(super) fn not_reached(&mut self, endpoint: u64) {
+    pub(crate) fn not_reached(&mut self, endpoint: u64) {
         self.unreachable.add(endpoint);
         self.failed.add(endpoint);
     }
@@ -56,7 +56,7 @@ impl Admitting {
     }
 
     /// A slot, now or after waiting.
-    pub(super) async fn slot(&mut self, record: &mut Record) -> Result<Permit, Rejection> {
+    pub(crate) async fn slot(&mut self, record: &mut Record) -> Result<Permit, Rejection> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Rejection::Deadline);

@@ -67,13 +67,18 @@ impl Drop for Leg {
         let Some(permit) = self.permit.take() else { return };
         // We break it off: the client is gone, or the deadline is over.
         self.uplink.cancel();
-        let rest = permit.rest();
-        // Without a runtime the process is ending. Dropping the rest ends it.
-        if let (false, Ok(runtime)) = (rest.time().is_zero(), Handle::try_current()) {
-            runtime.spawn(async move {
-                tokio::time::sleep(rest.time()).await;
-                drop(rest);
-            });
-        }
+        rest(permit);
+    }
+}
+
+/// Gives back the slot of a call that we broke off, after its rest.
+pub(crate) fn rest(permit: Permit) {
+    let rest = permit.rest();
+    // Without a runtime the process is ending. Dropping the rest ends it.
+    if let (false, Ok(runtime)) = (rest.time().is_zero(), Handle::try_current()) {
+        runtime.spawn(async move {
+            tokio::time::sleep(rest.time()).await;
+            drop(rest);
+        });
     }
 }

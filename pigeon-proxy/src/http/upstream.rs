@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Version;
 
-pub(crate) use self::dial::{DialError, dial, is_exhausted, unreachable};
+pub(crate) use self::dial::{DialError, dial, is_exhausted, keep_alive, unreachable};
 pub(super) use self::link::{Attempt, Hold, Link};
 pub(super) use self::pool::Enlisted;
 use self::pool::Pool;
@@ -42,6 +42,12 @@ impl Upstreams {
         } else {
             h1::link(&pool, address, &settings.pool, fresh).await
         }
+    }
+
+    /// Waits until the calls of the endpoint that `permit` is for are to end.
+    pub(crate) fn cut(&self, permit: &Permit) -> impl Future<Output = ()> + Send + 'static {
+        let pool = self.pool(permit.engine(), permit.endpoint());
+        Arc::clone(&pool.cut).notified_owned()
     }
 
     fn pool(&self, engine: &Arc<Engine>, endpoint: &Arc<Endpoint>) -> Arc<Pool> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pigeon_proto::model::{self, Name};
+use pigeon_proto::model::{self, ListenerProtocol, Name};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::http::{Client, Upstreams, is_exhausted, serve};
 use crate::metrics::ListenerSeries;
 use crate::relay::Relay;
+use crate::tcp;
 
 /// How far a listener is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,8 +138,19 @@ impl Door {
             peer: peer.ip().to_canonical(),
             certificate: None,
         };
-        let phase = self.phase.clone();
-        self.tasks.spawn(serve(socket, Arc::new(client), settings, phase, counted));
+        let (client, phase) = (Arc::new(client), self.phase.clone());
+        match settings.protocol {
+            ListenerProtocol::Auto => {
+                self.tasks.spawn(serve(socket, client, settings, phase, counted));
+            }
+            ListenerProtocol::Tcp => {
+                let served = Box::pin(tcp::serve(socket, client, settings, phase));
+                self.tasks.spawn(async move {
+                    served.await;
+                    drop(counted);
+                });
+            }
+        }
     }
 }
 

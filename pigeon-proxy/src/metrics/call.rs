@@ -18,12 +18,19 @@ pub enum Code {
     Grpc(u8),
     /// An HTTP status, by class.
     Http(u16),
-    /// The caller went away before an HTTP answer was complete.
-    HttpCancelled,
+    /// A raw connection that both sides have closed.
+    TcpClosed,
+    /// A raw connection that the engine or the gateway broke off, or did not take.
+    TcpFailed,
+    /// The caller went away before an HTTP answer was complete, or broke a raw connection off.
+    Cancelled,
 }
 
-const HTTP_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "cancelled"];
-const CODES: usize = GRPC_NAMES.len() + HTTP_CLASSES.len();
+/// What there is beside the gRPC statuses: classes of HTTP statuses, and ends of raw connections.
+const OTHERS: [&str; 8] = ["1xx", "2xx", "3xx", "4xx", "5xx", "closed", "failed", "cancelled"];
+const CODES: usize = GRPC_NAMES.len() + OTHERS.len();
+
+const DIRECTIONS: [&str; 2] = ["in", "out"];
 
 impl Code {
     fn index(self) -> usize {
@@ -31,16 +38,14 @@ impl Code {
             Self::Grpc(code) if usize::from(code) < GRPC_NAMES.len() => usize::from(code),
             Self::Grpc(_) => 2,
             Self::Http(status) => GRPC_NAMES.len() + usize::from((status / 100).clamp(1, 5)) - 1,
-            Self::HttpCancelled => CODES - 1,
+            Self::TcpClosed => CODES - 3,
+            Self::TcpFailed => CODES - 2,
+            Self::Cancelled => CODES - 1,
         }
     }
 
     fn label(index: usize) -> &'static str {
-        if index < GRPC_NAMES.len() {
-            GRPC_NAMES[index]
-        } else {
-            HTTP_CLASSES[index - GRPC_NAMES.len()]
-        }
+        if index < GRPC_NAMES.len() { GRPC_NAMES[index] } else { OTHERS[index - GRPC_NAMES.len()] }
     }
 }
 
@@ -62,6 +67,7 @@ struct Vecs {
     duration: HistogramVec,
     wait: HistogramVec,
     retries: IntCounterVec,
+    raw_bytes: IntCounterVec,
 }
 
 /// The series of one route. A series appears with its first call.
@@ -75,6 +81,8 @@ pub struct CallSeries {
     duration: OnceLock<Histogram>,
     wait: OnceLock<Histogram>,
     retries: OnceLock<IntCounter>,
+    /// From clients, and from engines.
+    raw_bytes: [OnceLock<IntCounter>; 2],
 }
 
 impl CallVecs {
@@ -87,7 +95,7 @@ impl CallVecs {
             calls: counters(
                 registry,
                 "pigeon_calls_total",
-                "Calls ended, by gRPC status or class of the HTTP status.",
+                "Calls ended, by gRPC status or class of the HTTP status; raw connections by how they ended.",
                 &["route", "engine", "code"],
             ),
             rejections: counters(
@@ -109,6 +117,12 @@ impl CallVecs {
                 "pigeon_retries_total",
                 "Attempts beyond the first of a call, whether the engine saw the one before or not.",
                 &["route", "engine"],
+            ),
+            raw_bytes: counters(
+                registry,
+                "pigeon_tcp_bytes_total",
+                "Bytes of raw connections passed on: in, from clients; out, to clients.",
+                &["route", "engine", "direction"],
             ),
             wait: histogram(
                 "pigeon_queue_wait_seconds",
@@ -160,6 +174,7 @@ impl CallSeries {
             duration: OnceLock::new(),
             wait: OnceLock::new(),
             retries: OnceLock::new(),
+            raw_bytes: [const { OnceLock::new() }; 2],
         }
     }
 
@@ -189,6 +204,13 @@ impl CallSeries {
         self.retries.get_or_init(counter).inc();
     }
 
+    /// Counts bytes of a raw connection, `out` those for the client.
+    pub fn raw_bytes(&self, out: bool, bytes: usize) {
+        let labels = [self.route.as_str(), self.engine.as_str(), DIRECTIONS[usize::from(out)]];
+        let counter = || self.vecs.raw_bytes.with_label_values(&labels);
+        self.raw_bytes[usize::from(out)].get_or_init(counter).inc_by(bytes as u64);
+    }
+
     /// Notes how long a call waited for its slot.
     pub fn waited(&self, time: Duration) {
         self.wait.get_or_init(|| self.histogram(&self.vecs.wait)).observe(time.as_secs_f64());
@@ -209,6 +231,11 @@ impl CallSeries {
         for (reason, _) in Reason::ALL.iter().zip(&self.reasons).filter(|(_, c)| c.get().is_some())
         {
             remove(&self.vecs.rejections, reason.as_str());
+        }
+        for (direction, _) in
+            DIRECTIONS.iter().zip(&self.raw_bytes).filter(|(_, c)| c.get().is_some())
+        {
+            remove(&self.vecs.raw_bytes, direction);
         }
         if self.retries.get().is_some() {
             let _ = self.vecs.retries.remove_label_values(&[&self.route, &self.engine]);

@@ -85,9 +85,13 @@ impl Line<'_> {
         let text = |t: Option<&'static str>| t.map_or(Value::Absent, Value::Text);
         field("listener", Value::Text(head.listener.as_str()));
         field("peer", Value::Text(&head.peer.to_string()));
-        field("method", Value::Text(&head.method));
-        field("host", Value::Text(&head.host));
-        field("path", Value::Text(&head.path));
+        if record.raw {
+            field("protocol", Value::Text("tcp"));
+        } else {
+            field("method", Value::Text(&head.method));
+            field("host", Value::Text(&head.host));
+            field("path", Value::Text(&head.path));
+        }
         for (key, value) in [("route", about.route), ("engine", about.engine)] {
             field(key, value.map_or(Value::Absent, Value::Text));
         }
@@ -104,7 +108,8 @@ impl Line<'_> {
         field("wait_ms", waited.map_or(Value::Absent, |us| Value::Ms(Duration::from_micros(us))));
         field("bytes_in", Value::Number(record.bytes_in));
         field("bytes_out", Value::Number(record.bytes_out));
-        field("request_id", Value::Text(&head.request_id));
+        let request_id = Value::Text(&head.request_id);
+        field("request_id", if record.raw { Value::Absent } else { request_id });
     }
 
     fn grpc_name(&self) -> Option<&'static str> {
@@ -112,7 +117,7 @@ impl Line<'_> {
             Code::Grpc(code) => {
                 Some(GRPC_NAMES.get(usize::from(code)).copied().unwrap_or("UNKNOWN"))
             }
-            Code::Http(_) | Code::HttpCancelled => None,
+            Code::Http(_) | Code::TcpClosed | Code::TcpFailed | Code::Cancelled => None,
         }
     }
 }

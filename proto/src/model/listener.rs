@@ -7,13 +7,16 @@ use super::code;
 use super::error::{Contradiction, Errors};
 use super::text::{BindAddress, Millis};
 
-/// An address the proxies listen on: HTTP/1.1 and cleartext HTTP/2 on one port.
+/// An address the proxies listen on: HTTP/1.1 and cleartext HTTP/2 on one port, or raw connections.
 #[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
 #[deserr(deny_unknown_fields, error = Errors, validate = check -> Contradiction)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Listener {
     /// IP:port; `pigeon-proxy --bind NAME=ADDR` moves it for one proxy.
     pub address: BindAddress,
+    /// What is spoken (default auto).
+    #[deserr(default)]
+    pub protocol: ListenerProtocol,
     /// Connections at once, per proxy; more are closed at once (default 10000).
     #[deserr(default = 10_000)]
     pub max_connections: u32,
@@ -26,22 +29,52 @@ pub struct Listener {
     /// Longest time from the start of a request to the end of its head (default 10s).
     #[deserr(default = Millis::new(10_000))]
     pub header_timeout: Millis,
+    /// With `protocol: tcp` only: a connection on which nothing moves for this long is closed (default 5m). 0s = never.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Millis>,
+    /// With `protocol: tcp` only: a connection older than this, or up to 10 % less, is closed. 0s = none (default).
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<Millis>,
 }
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(rename_all = lowercase, error = Errors)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ListenerProtocol {
+    /// HTTP/1.1 or HTTP/2, by the first bytes of a connection.
+    #[default]
+    Auto,
+    /// Raw bytes: a connection is a call and takes a slot.
+    Tcp,
+}
+
+/// How long a raw connection may be silent, if nothing is said.
+const IDLE_TIMEOUT: Millis = Millis::new(300_000);
 
 impl Listener {
     /// The listener that exists from the first start.
     pub fn standard() -> Self {
         Self {
             address: BindAddress(([127, 0, 0, 1], 8080).into()),
+            protocol: ListenerProtocol::Auto,
             max_connections: 10_000,
             max_concurrent_streams: 1_000,
             max_header_bytes: 65_536,
             header_timeout: Millis::new(10_000),
+            idle_timeout: None,
+            max_lifetime: None,
         }
     }
 }
 
-pub(super) fn check(l: Listener, _: deserr::ValuePointerRef) -> Result<Listener, Contradiction> {
+pub(super) fn check(
+    mut l: Listener,
+    _: deserr::ValuePointerRef,
+) -> Result<Listener, Contradiction> {
     let bad = |field, message: &str| Err(Contradiction(field, code::BAD_VALUE, message.into()));
     if l.max_connections == 0 {
         return bad("/max_connections", "is 0; it must be at least 1");
@@ -56,5 +89,23 @@ pub(super) fn check(l: Listener, _: deserr::ValuePointerRef) -> Result<Listener,
     if l.header_timeout.as_ms() == 0 {
         return bad("/header_timeout", "is 0s; it must be at least 1ms");
     }
+    l.max_lifetime = l.max_lifetime.filter(|time| time.as_ms() > 0);
+    if l.protocol == ListenerProtocol::Tcp {
+        l.idle_timeout.get_or_insert(IDLE_TIMEOUT);
+    }
+    only_tcp(&l)?;
     Ok(l)
+}
+
+/// What only raw connections have.
+fn only_tcp(l: &Listener) -> Result<(), Contradiction> {
+    let times = [("/idle_timeout", l.idle_timeout), ("/max_lifetime", l.max_lifetime)];
+    let set = times.into_iter().find(|(_, time)| time.is_some());
+    match set.filter(|_| l.protocol == ListenerProtocol::Auto) {
+        Some((field, _)) => {
+            let message = "is for raw connections; remove it, or set protocol: tcp".into();
+            Err(Contradiction(field, code::CONFLICTING_FIELDS, message))
+        }
+        None => Ok(()),
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::{BadValue, Errors, FieldError};
 use super::text::Name;
-use super::{Engine, Listener, Route, code};
+use super::{Engine, Listener, ListenerProtocol, Route, code};
 
 /// The kinds of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,6 +176,13 @@ impl Snapshot {
             Spec::Listener(l) => Some((&k.name, l)),
             _ => None,
         })
+    }
+
+    /// Whether this listener takes raw connections.
+    pub fn is_raw(&self, listener: &Name) -> bool {
+        let key = Key { kind: Kind::Listener, name: listener.clone() };
+        let spec = self.objects.get(&key).map(|versioned| &*versioned.spec);
+        matches!(spec, Some(Spec::Listener(l)) if l.protocol == ListenerProtocol::Tcp)
     }
 
     /// The engines, by name.

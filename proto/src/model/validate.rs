@@ -16,6 +16,7 @@ pub fn validate(snapshot: &Snapshot) -> Result<(), Errors> {
     listeners(snapshot, &mut errors);
     references(snapshot, &mut errors);
     overlaps(snapshot, &mut errors);
+    raw_routes(snapshot, &mut errors);
     errors.into_result()
 }
 
@@ -63,6 +64,53 @@ fn references(snapshot: &Snapshot, errors: &mut Errors) {
             errors.push(error.of(&me));
         }
     }
+}
+
+/// A route of a tcp listener gets bytes: what only calls of HTTP have it can neither match nor do.
+fn raw_routes(snapshot: &Snapshot, errors: &mut Errors) {
+    for (name, route) in snapshot.routes() {
+        let Some(listener) = &route.matches.listener else { continue };
+        if !snapshot.is_raw(listener) {
+            continue;
+        }
+        for (pointer, advice) in only_for_calls(route) {
+            let message = format!(
+                "cannot be used here: listener \"{listener}\" takes raw connections (protocol: tcp); {advice}"
+            );
+            let error = FieldError::new(pointer, code::CONFLICTING_FIELDS, message);
+            errors.push(error.of(key(Kind::Route, name)).related_to(key(Kind::Listener, listener)));
+        }
+    }
+}
+
+/// What of a route needs a call with a head, and what to do instead.
+fn only_for_calls(route: &Route) -> Vec<(&'static str, &'static str)> {
+    const REMOVE: &str = "remove it, or name another listener";
+    const NAME_ENGINE: &str = "name an engine instead";
+    let m = &route.matches;
+    let fields = [
+        (m.host.is_some(), "/spec/match/host", REMOVE),
+        (m.grpc.is_some(), "/spec/match/grpc", REMOVE),
+        (m.path.is_some(), "/spec/match/path", REMOVE),
+        (!m.methods.is_empty(), "/spec/match/methods", REMOVE),
+        (
+            route.timeout.is_some(),
+            "/spec/timeout",
+            "set max_lifetime of the listener, and pool.queue_timeout of the engine",
+        ),
+        (
+            route.retry.attempts > 0,
+            "/spec/retry/attempts",
+            "remove it; a connection goes to another endpoint until one has taken it",
+        ),
+        (!route.request_headers.is_empty(), "/spec/request_headers", REMOVE),
+        (!route.response_headers.is_empty(), "/spec/response_headers", REMOVE),
+        (route.rewrite.is_some(), "/spec/rewrite", REMOVE),
+        (route.max_body_bytes.is_some(), "/spec/max_body_bytes", REMOVE),
+        (route.redirect.is_some(), "/spec/redirect", NAME_ENGINE),
+        (route.answer.is_some(), "/spec/answer", NAME_ENGINE),
+    ];
+    fields.into_iter().filter(|(set, ..)| *set).map(|(_, at, advice)| (at, advice)).collect()
 }
 
 /// Two routes that match the same calls equally well, with the same priority: nothing decides between them.
@@ -195,6 +243,27 @@ mod tests {
         let e = validate(&tied).expect_err("a tie");
         assert_eq!(e.0[0].object.as_deref(), Some("route/a"));
         assert_eq!(e.0[0].related.as_deref(), Some("route/b"));
+    }
+
+    #[test]
+    fn a_route_of_a_tcp_listener_has_nothing_of_http() {
+        let listener =
+            "---\nkind: listener\nname: raw\nspec: {address: '127.0.0.1:1', protocol: tcp}\n";
+        let with = |spec: &str| ENGINE.to_owned() + listener + &route("a", spec);
+        let split = "match: {listener: raw}, limits: [{rate: 1/s}], priority: 3";
+        assert_eq!(codes(&with(split)), vec![]);
+        // A route for everything is not for raw connections, and in nobody's way.
+        assert_eq!(
+            codes(&(with(split) + &route("b", "retry: {attempts: 1, on: [reset]}"))),
+            vec![]
+        );
+        let wrong = "match: {listener: raw, host: h, path: /x, methods: [GET]}, timeout: 3s, retry: {attempts: 1, on: [reset]}";
+        let e = validate(&snapshot(&with(wrong))).expect_err("five faults");
+        let found: Vec<_> = e.0.iter().map(|e| e.pointer.as_str()).collect();
+        let wanted = ["match/host", "match/path", "match/methods", "timeout", "retry/attempts"];
+        assert_eq!(found, wanted.map(|w| format!("/spec/{w}")));
+        assert!(e.0.iter().all(|e| e.code == code::CONFLICTING_FIELDS));
+        assert!(e.0[0].message.contains("listener \"raw\" takes raw connections"), "{e}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use deserr::ValuePointerRef;
 use prost::Message;
 
 use super::error::{BadValue, Contradiction, Errors, FieldError};
-use super::{Engine, Kind, Listener, Millis, Route, Spec, code, listener};
+use super::{Engine, Kind, Listener, ListenerProtocol, Millis, Route, Spec, code, listener};
 use crate::v1;
 
 mod engine;
@@ -88,12 +88,19 @@ fn checked<T>(
 
 impl From<&Listener> for v1::Listener {
     fn from(l: &Listener) -> Self {
+        let protocol = match l.protocol {
+            ListenerProtocol::Auto => v1::listener::Protocol::Auto,
+            ListenerProtocol::Tcp => v1::listener::Protocol::Tcp,
+        };
         Self {
             address: l.address.to_string(),
             max_connections: l.max_connections,
             max_concurrent_streams: l.max_concurrent_streams,
             max_header_bytes: l.max_header_bytes,
             header_timeout_ms: l.header_timeout.as_ms(),
+            protocol: protocol.into(),
+            idle_timeout_ms: l.idle_timeout.map(Millis::as_ms),
+            max_lifetime_ms: time_or_zero(l.max_lifetime),
         }
     }
 }
@@ -104,13 +111,21 @@ impl TryFrom<v1::Listener> for Listener {
     fn try_from(w: v1::Listener) -> Result<Self, Errors> {
         let mut errors = Errors::default();
         let address = at(&mut errors, "/address", w.address.parse());
-        let Some(address) = address else { return Err(errors) };
+        let protocol = errors.keep(match v1::listener::Protocol::try_from(w.protocol) {
+            Ok(v1::listener::Protocol::Auto) => Ok(ListenerProtocol::Auto),
+            Ok(v1::listener::Protocol::Tcp) => Ok(ListenerProtocol::Tcp),
+            Err(_) => Err(unknown("/protocol", w.protocol)),
+        });
+        let (Some(address), Some(protocol)) = (address, protocol) else { return Err(errors) };
         let value = Self {
             address,
+            protocol,
             max_connections: w.max_connections,
             max_concurrent_streams: w.max_concurrent_streams,
             max_header_bytes: w.max_header_bytes,
             header_timeout: Millis::new(w.header_timeout_ms),
+            idle_timeout: w.idle_timeout_ms.map(Millis::new),
+            max_lifetime: some_time(w.max_lifetime_ms),
         };
         checked(value, "", listener::check)
     }

@@ -57,12 +57,17 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 async fn connect(address: &Address) -> io::Result<TcpStream> {
     let socket = TcpStream::connect(address.as_str()).await?;
     socket.set_nodelay(true)?;
+    keep_alive(&socket)?;
+    Ok(socket)
+}
+
+/// Has the system notice that the other machine is gone.
+pub(crate) fn keep_alive(socket: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-    Ok(socket)
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 /// Notes how opening a connection ahead of calls went.

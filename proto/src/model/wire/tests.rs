@@ -177,6 +177,14 @@ kind: listener
 name: l
 spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s}
 ---
+kind: listener
+name: r
+spec: {address: "[::1]:10", protocol: tcp}
+---
+kind: listener
+name: s
+spec: {address: "[::1]:11", protocol: tcp, idle_timeout: 0s, max_lifetime: 1h}
+---
 kind: route
 name: g
 spec: {match: {listener: l, host: "*.x.y", grpc: a.B/C}, engine: e, priority: -4, timeout: 5s}

@@ -1,0 +1,40 @@
+//! A slot for a connection, and a connection to its endpoint.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use crate::admit::Permit;
+use crate::engine::Engine;
+use crate::http::{Admitting, DialError, dial, unreachable};
+use crate::record::Record;
+use crate::reject::Rejection;
+
+/// Waits for a slot and connects to its endpoint. One that cannot be reached has seen nothing, so it goes on to
+/// another.
+pub(super) async fn reach(
+    engine: &Arc<Engine>,
+    hash: Option<u64>,
+    record: &mut Record,
+) -> Result<(Permit, TcpStream), Rejection> {
+    let mut admitting = Admitting::new(Arc::clone(engine), hash, None);
+    loop {
+        let permit = admitting.slot(record).await?;
+        let endpoint = permit.endpoint();
+        record.goes_to(endpoint);
+        let limit = engine.settings().pool.dial_timeout.duration();
+        match dial(endpoint.address(), limit).await {
+            Ok(socket) => {
+                engine.dial_succeeded(endpoint);
+                return Ok((permit, socket));
+            }
+            // Ours, not the endpoint's.
+            Err(DialError::Exhausted) => return Err(Rejection::Overloaded),
+            Err(error) => {
+                unreachable(engine, endpoint, &error);
+                admitting.not_reached(endpoint.id());
+                record.not_reached();
+            }
+        }
+    }
+}
