@@ -1,6 +1,7 @@
 //! What a route does with a call before it asks for a slot: one closed list, run in one order by every
 //! transport. Pure: the call's head, its client and the clock are arguments.
 
+mod cors;
 mod edits;
 mod limits;
 mod own;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pigeon_proto::model::{Name, Route};
 
+pub use self::cors::{Cors, preflight_of};
 pub use self::edits::{Edits, HeaderEdits};
 use self::limits::Limits;
 use self::own::Own;
@@ -91,6 +93,7 @@ pub struct Filters {
     /// Longest body of a request.
     pub max_body: Option<u64>,
     edits: Option<Arc<Edits>>,
+    cors: Option<Cors>,
 }
 
 impl Filters {
@@ -98,7 +101,8 @@ impl Filters {
     pub fn new(route: &Route, before: Option<&Filters>, now: Instant) -> Self {
         let limits = Limits::new(&route.limits, before.map(|b| &b.limits), now);
         let edits = Edits::new(route, before.and_then(|b| b.edits.as_ref()));
-        Self { limits, own: Own::new(route), max_body: route.max_body_bytes, edits }
+        let cors = route.cors.as_ref().map(Cors::new);
+        Self { limits, own: Own::new(route), max_body: route.max_body_bytes, edits, cors }
     }
 
     /// Lets the call pass, or says what becomes of it.
@@ -114,6 +118,11 @@ impl Filters {
             Some(own) => Err(own.answer(asked)),
             None => Ok(()),
         }
+    }
+
+    /// What is told to browsers whose pages call from elsewhere.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
     }
 
     /// What is changed of a call that goes to an engine, and of its answer; nothing of most routes.

@@ -19,6 +19,7 @@ mod preface;
 mod relay;
 mod upload;
 mod upstream;
+mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) use self::leg::rest;
 pub(crate) use self::relay::CallBody;
 pub use self::upstream::Upstreams;
 pub(crate) use self::upstream::{DialError, dial, is_exhausted, keep_alive, unreachable};
+pub(crate) use self::web::is_web;
 use crate::filter::Certificate;
 use crate::gateway::Gateway;
 use crate::relay::Relay;

@@ -54,3 +54,5 @@ mod smuggling;
 mod tcp;
 #[path = "calls/unreachable.rs"]
 mod unreachable;
+#[path = "calls/web.rs"]
+mod web;

@@ -5,6 +5,7 @@
 //! error they find, each with the path of its field.
 
 pub mod code;
+mod cors;
 pub mod document;
 mod engine;
 mod error;
@@ -24,6 +25,7 @@ mod text;
 mod validate;
 mod wire;
 
+pub use cors::{Cors, Origin};
 pub use engine::{Balance, Endpoint, Engine, HashKey, Protocol};
 pub use error::{Errors, FieldError};
 pub use headers::{HeaderEdits, Headers};

@@ -55,4 +55,5 @@ mod silent;
 mod storm;
 mod streams;
 mod takeover;
+mod web;
 mod wrong_engine;

@@ -136,6 +136,9 @@ pub struct EditFields {
     /// Longest body of a request; '' = no limit
     #[arg(long, value_name = "BYTES", value_parser = values::size)]
     pub max_body: Option<Size>,
+    /// Pages of these origins may call from a browser: https://app.example, https://*.example, *; '' = none
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    pub cors: Option<Vec<String>>,
 }
 
 /// What the gateway answers instead of an engine.

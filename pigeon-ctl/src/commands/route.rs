@@ -92,6 +92,10 @@ fn edits(fields: &mut Fields, args: &EditFields) {
     fields.text("rewrite/path", args.rewrite_path.as_ref());
     fields.text("rewrite/host", args.rewrite_host.as_ref());
     fields.put("max_body_bytes", args.max_body.map(|Size(size)| json!(size)));
+    match args.cors.as_deref() {
+        Some([none]) if none.is_empty() => fields.put("cors", Some(Value::Null)),
+        origins => fields.put("cors/origins", origins.map(|origins| json!(origins))),
+    }
 }
 
 fn limits(fields: &mut Fields, args: &LimitFields) {

@@ -214,6 +214,23 @@ fn a_route_gets_a_limit_another_and_none() {
 }
 
 #[test]
+fn a_route_may_be_called_by_pages() {
+    let admin = Admin::start();
+    admin.ok(&["engine", "add", "web", "--static", "h:1"]);
+    admin.ok(&words("route add r --engine web --cors https://a.example,https://*.b.example"));
+    let cors = |admin: &Admin| admin.json(&["route", "get", "r"])["spec"]["cors"].clone();
+    assert_eq!(cors(&admin)["origins"], json!(["https://a.example", "https://*.b.example"]));
+    admin.ok(&words("route set r --cors *"));
+    assert_eq!(cors(&admin)["origins"], json!(["*"]));
+    assert_eq!(cors(&admin)["max_age"], "10m");
+    let wrong = admin.ctl(&words("route set r --cors a.example")).run();
+    assert_eq!(wrong.code, 3, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("the scheme is missing"), "{}", wrong.stderr);
+    admin.ok(&["route", "set", "r", "--cors", ""]);
+    assert_eq!(cors(&admin), Value::Null);
+}
+
+#[test]
 fn revisions_are_read_compared_and_gone_back_to() {
     let admin = Admin::start();
     admin.ok(&words(ENGINE));

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
 use pigeon_proto::model::Protocol;
 
@@ -16,8 +17,9 @@ use super::forward;
 use super::head::Head;
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
+use super::web::Web;
 use crate::engine::Engine;
-use crate::filter::{Answer, Asked, Edits, Stop};
+use crate::filter::{Answer, Asked, Edits, Stop, preflight_of};
 use crate::gateway::OpenCall;
 use crate::record::{Beginning, Record};
 use crate::reject::Rejection;
@@ -34,10 +36,19 @@ pub(super) struct Call<'c> {
     pub(super) deadline: Option<Instant>,
     /// The longest message either way, of a gRPC call.
     pub(super) max_message: Option<u32>,
+    /// The route whose rules for pages of other origins the answer follows, and where the caller's page is from.
+    page: Option<(Arc<RouteEntry>, Option<HeaderValue>)>,
 }
 
 /// Carries one call; every failure becomes an answer.
 pub(crate) async fn call(client: &Client, request: Request<CallerBody>) -> Response<CallBody> {
+    match Web::of(request.method(), request.headers()) {
+        None => carry(client, request).await,
+        Some(web) => web.answer(carry(client, web.question(request)).await),
+    }
+}
+
+async fn carry(client: &Client, request: Request<CallerBody>) -> Response<CallBody> {
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
     let open = client.gateway.open_call();
@@ -45,8 +56,9 @@ pub(crate) async fn call(client: &Client, request: Request<CallerBody>) -> Respo
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
     let (method, version) = (parts.method.clone(), parts.version);
+    let (deadline, max_message, page) = (None, None, None);
     let mut call =
-        Call { client, head, method, version, record, open, deadline: None, max_message: None };
+        Call { client, head, method, version, record, open, deadline, max_message, page };
     let route = readable.map_err(Stop::from).and_then(|()| call.decide(table.as_deref(), &parts));
     // Held no longer than needed: a call that waits for hours keeps its route, not every other.
     drop(table);
@@ -85,7 +97,9 @@ pub(super) fn refuse(
     let record = begin(client, &head, &parts, table.as_deref());
     let (method, version) = (parts.method, parts.version);
     let (deadline, max_message) = (None, None);
-    Call { client, head, method, version, record, open, deadline, max_message }.reject(rejection)
+    let page = None;
+    Call { client, head, method, version, record, open, deadline, max_message, page }
+        .reject(rejection)
 }
 
 fn begin(client: &Client, head: &Head, parts: &request::Parts, table: Option<&Table>) -> Record {
@@ -120,7 +134,16 @@ impl Call<'_> {
         if let Some(rejection) = self.client.gateway.refuses() {
             return Err(rejection.into());
         }
-        let route = find(table, self.client, &self.head, parts)?;
+        if let Some(method) = preflight_of(&parts.method, &parts.headers)
+            && let Some(answer) = self.preflight(table, method, parts)
+        {
+            return Err(Stop::Answer(Arc::new(answer)));
+        }
+        let how = (parts.method.as_str(), self.head.grpc);
+        let route = find(table, self.client, &self.head, parts, how)?;
+        if route.filters.cors().is_some() {
+            self.page = Some((Arc::clone(route), parts.headers.get(ORIGIN).cloned()));
+        }
         let target = route.target(fastrand::u64(..));
         self.record.routed(route, target);
         let started = self.record.started();
@@ -145,6 +168,31 @@ impl Call<'_> {
         Ok((Arc::clone(route), engine))
     }
 
+    /// The answer to a browser that asks whether a page may make a call, by the route that the call itself
+    /// would take. None if that leaves such questions to its engine.
+    fn preflight(&mut self, table: &Table, method: &str, parts: &request::Parts) -> Option<Answer> {
+        // Which headers the call will have is told, but not with which values: gRPC-Web is known by its own.
+        let names = parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).map(HeaderValue::as_bytes);
+        let web = names.is_some_and(|names| {
+            names.split(|b| *b == b',').any(|name| name.trim_ascii() == b"x-grpc-web")
+        });
+        let route = [web, !web].into_iter().find_map(|grpc| {
+            let route = find(table, self.client, &self.head, parts, (method, grpc)).ok()?;
+            route.filters.cors().is_some().then_some(route)
+        })?;
+        self.record.routed(route, route.target(0));
+        route.filters.cors().map(|cors| cors.preflight(&parts.headers))
+    }
+
+    /// Has the browser of a page from elsewhere let it read the answer.
+    fn tell_browser(&self, headers: &mut HeaderMap) {
+        if let Some((route, origin)) = &self.page
+            && let Some(cors) = route.filters.cors()
+        {
+            cors.allow(origin.as_ref(), headers);
+        }
+    }
+
     /// How the engine is spoken to.
     pub(super) fn version_for(&self, engine: &Engine) -> Version {
         match (engine.settings().protocol, self.head.grpc) {
@@ -163,6 +211,7 @@ impl Call<'_> {
         let (mut parts, body) = response.into_parts();
         self.record.answered(parts.status.as_u16());
         forward::response(&mut parts, self.version, edits);
+        self.tell_browser(&mut parts.headers);
         note_status(&mut self.record, &parts.headers);
         let ended = body.is_end_stream();
         let Call { record, open, deadline, head, max_message, .. } = self;
@@ -185,14 +234,20 @@ impl Call<'_> {
             self.record.sent(answer.body.len());
         }
         self.record.complete();
-        answer::by_route(answer, bodiless, self.version)
+        let mut response = answer::by_route(answer, bodiless, self.version);
+        self.tell_browser(response.headers_mut());
+        response
     }
 
     /// The gateway's refusal.
     fn reject(mut self, rejection: &Rejection) -> Response<CallBody> {
         self.record.rejected(rejection);
         let bodiless = self.method == Method::HEAD;
-        answer::rejected(rejection, self.record.about(), self.head.grpc, bodiless, self.version)
+        let about = self.record.about();
+        let mut response =
+            answer::rejected(rejection, about, self.head.grpc, bodiless, self.version);
+        self.tell_browser(response.headers_mut());
+        response
     }
 }
 
@@ -201,13 +256,14 @@ fn find<'t>(
     client: &Client,
     head: &Head,
     parts: &request::Parts,
+    (method, grpc): (&str, bool),
 ) -> Result<&'t Arc<RouteEntry>, Rejection> {
     let found = table.find(&table::Head {
         listener: &client.listener,
         host: &head.host(),
         path: parts.uri.path(),
-        method: parts.method.as_str(),
-        grpc: head.grpc,
+        method,
+        grpc,
     });
     match found {
         Found::Route(route) => Ok(route),

@@ -16,13 +16,21 @@ pub(crate) enum CallerBody {
     Boxed(Pin<Box<dyn Body<Data = Bytes, Error = BrokenOff> + Send>>),
 }
 
-/// The caller broke its request off.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BrokenOff;
+/// Why there is no more of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BrokenOff {
+    /// The caller broke it off.
+    Gone,
+    /// It is to be base64 (gRPC-Web), and is not.
+    NotBase64,
+}
 
 impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the caller broke its request off")
+        f.write_str(match self {
+            Self::Gone => "the caller broke its request off",
+            Self::NotBase64 => "the request is not base64",
+        })
     }
 }
 
@@ -39,7 +47,7 @@ impl Body for CallerBody {
         match &mut *self {
             Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(|error| {
                 tracing::debug!(%error, "a caller broke its request off");
-                BrokenOff
+                BrokenOff::Gone
             }),
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }

@@ -24,6 +24,8 @@ enum Kind {
     Full(Option<Bytes>),
     /// As the engine sends it.
     Relayed(Relayed),
+    /// One of these, as a gRPC-Web caller understands it.
+    Web(Pin<Box<dyn Body<Data = Bytes, Error = CutOff> + Send>>),
 }
 
 struct Relayed {
@@ -55,6 +57,11 @@ impl CallBody {
         Self(Kind::Full(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
+    /// `body` is another, in other clothes.
+    pub(super) fn web(body: Pin<Box<dyn Body<Data = Bytes, Error = CutOff> + Send>>) -> Self {
+        Self(Kind::Web(body))
+    }
+
     /// The body of a call that goes on until its engine ends it, its caller goes away, or its deadline.
     pub(super) fn relayed(live: Live) -> Self {
         let deadline = live.deadline;
@@ -84,6 +91,7 @@ impl Body for CallBody {
         match &mut self.0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Relayed(relayed) => relayed.shared.poll_frame(cx),
+            Kind::Web(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -91,6 +99,7 @@ impl Body for CallBody {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Relayed(relayed) => relayed.shared.is_end_stream(),
+            Kind::Web(body) => body.is_end_stream(),
         }
     }
 
@@ -98,6 +107,7 @@ impl Body for CallBody {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Relayed(relayed) => relayed.shared.size_hint(),
+            Kind::Web(body) => body.size_hint(),
         }
     }
 }

@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 pub(super) use self::source::Limits;
 use self::source::{Fault, Source};
-use super::caller::CallerBody;
+use super::caller::{BrokenOff, CallerBody};
 use crate::reject::Rejection;
 
 /// The body of one call, over all its attempts.
@@ -90,7 +90,12 @@ impl Uplink {
     /// What is wrong with the request's body, if it is the reason why the call failed.
     pub(super) fn fault(&self) -> Option<Rejection> {
         self.upload.lock().fault().map(|fault| match fault {
-            Fault::BrokenOff => Rejection::BadRequest { why: "the body of the request broke off" },
+            Fault::BrokenOff(BrokenOff::Gone) => {
+                Rejection::BadRequest { why: "the body of the request broke off" }
+            }
+            Fault::BrokenOff(BrokenOff::NotBase64) => {
+                Rejection::BadRequest { why: "the body of the request is not base64" }
+            }
             Fault::TooLong { limit } => Rejection::MessageTooLarge { limit },
             Fault::BodyTooLong { limit } => Rejection::BodyTooLarge { limit },
         })

@@ -58,6 +58,11 @@ impl State {
             conn.h2.expect_length(key, length);
         }
         let opened = Opened { conn: at, key, end, client, list: Arc::clone(&list) };
+        if request.general && !large {
+            let at = self.open(&opened, request, fastrand::u128(..), None);
+            self.bridge(at, &opened);
+            return Ok(());
+        }
         let table = self.gateway.table();
         match self.decide(table.as_deref(), &opened, request, large) {
             Ok(route) => self.admit_call(opened, request, &route),
@@ -128,7 +133,9 @@ impl State {
         let id = fastrand::u128(..);
         let target = entry.target(id as u64);
         let engine = target.engine.clone();
-        if engine.as_deref().is_some_and(|engine| !speaks_h2(engine, request.grpc)) {
+        // What a browser is told of an answer is written there; gRPC clients that are no browser need nothing.
+        let told = entry.filters.cors().is_some() && (request.from_page || !request.grpc);
+        if told || engine.as_deref().is_some_and(|engine| !speaks_h2(engine, request.grpc)) {
             let at = self.open(&opened, request, id, None);
             self.bridge(at, &opened);
             return;

@@ -203,7 +203,9 @@ impl Body for RequestBody {
         if self.ended {
             return Poll::Ready(None);
         }
-        let Some(relay) = self.relay.upgrade() else { return Poll::Ready(Some(Err(BrokenOff))) };
+        let Some(relay) = self.relay.upgrade() else {
+            return Poll::Ready(Some(Err(BrokenOff::Gone)));
+        };
         let call = self.call;
         let part = std::task::ready!(relay.turn(|state| state.poll_request(call, cx)));
         Poll::Ready(match part {
@@ -216,7 +218,7 @@ impl Body for RequestBody {
                 self.ended = true;
                 None
             }
-            None => Some(Err(BrokenOff)),
+            None => Some(Err(BrokenOff::Gone)),
         })
     }
 

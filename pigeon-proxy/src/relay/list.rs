@@ -7,6 +7,7 @@ use super::call::Route;
 use crate::grpc::timeout;
 use crate::h2::fields::Fields;
 use crate::h2::head;
+use crate::http::is_web;
 
 /// A header list. Clients and engines repeat themselves, so lists are shared: whoever sends the same bytes
 /// again gets the same list, and everything worked out for it.
@@ -47,6 +48,10 @@ pub(super) struct Request {
     /// Why it cannot be carried.
     pub(super) fault: Option<&'static str>,
     pub(super) has_id: bool,
+    /// Only the general path can take it: gRPC-Web, or a browser's question whether a page may call.
+    pub(super) general: bool,
+    /// A page of a browser calls.
+    pub(super) from_page: bool,
     pub(super) content_length: Option<u64>,
     /// The fields for the engine, made when first needed.
     pub(super) forwarded: OnceLock<Fields>,
@@ -123,6 +128,7 @@ fn request(fields: &Fields) -> Result<Request, head::Malformed> {
     head::check_request(fields)?;
     let content_length = head::content_length(fields)?;
     let grpc = fields.get(b"content-type").is_some_and(is_grpc);
+    let from_page = fields.get(b"origin").is_some();
     let timeout = fields.get(b"grpc-timeout").filter(|_| grpc);
     let timeout = timeout.map(timeout::parse);
     let mut fault = None;
@@ -141,6 +147,9 @@ fn request(fields: &Fields) -> Result<Request, head::Malformed> {
         grpc,
         timeout: timeout.flatten(),
         fault,
+        general: fields.get(b"content-type").is_some_and(is_web)
+            || (from_page && fields.get(b":method") == Some(b"OPTIONS")),
+        from_page,
         has_id: fields.get(b"x-request-id").is_some_and(|id| !id.is_empty()),
         content_length,
         forwarded: OnceLock::new(),

@@ -6,6 +6,7 @@ use deserr::{Deserr, ValuePointerRef};
 use serde::Serialize;
 
 use super::code;
+use super::cors::Cors;
 use super::error::{Contradiction, Errors, in_range};
 use super::headers::{HeaderEdits, Place, check_edits};
 use super::limit::{self, Limit};
@@ -58,6 +59,10 @@ pub struct Route {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Which pages of other origins may call it from a browser; none unless it is said.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Longest body of a request in bytes, also of a gRPC call's messages together; none = no limit.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +91,7 @@ impl Route {
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             rewrite: None,
+            cors: None,
             max_body_bytes: None,
             redirect: None,
             answer: None,

@@ -8,6 +8,7 @@ use super::error::{BadValue, Contradiction, Errors, FieldError};
 use super::{Engine, Kind, Listener, ListenerProtocol, Millis, Route, Spec, code, listener};
 use crate::v1;
 
+mod cors;
 mod engine;
 mod own;
 mod pool;

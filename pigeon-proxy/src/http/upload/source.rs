@@ -8,13 +8,13 @@ use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use crate::grpc::MessageScanner;
-use crate::http::caller::CallerBody;
+use crate::http::caller::{BrokenOff, CallerBody};
 
 /// What is wrong with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The caller broke it off.
-    BrokenOff,
+    /// There is no more of it.
+    BrokenOff(BrokenOff),
     /// It has a message longer than this.
     TooLong {
         /// The limit, in bytes.
@@ -143,8 +143,8 @@ impl Source {
                     frame
                 })))
             }
-            Poll::Ready(Some(Err(_))) => {
-                self.fault = Some(Fault::BrokenOff);
+            Poll::Ready(Some(Err(why))) => {
+                self.fault = Some(Fault::BrokenOff(why));
                 Poll::Ready(Some(Err(())))
             }
             Poll::Ready(None) => {

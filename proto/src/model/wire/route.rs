@@ -5,6 +5,7 @@ use super::super::retry::check_retry;
 use super::super::{
     HeaderEdits, Limit, Match, Millis, Retry, Rewrite, Route, Split, limit, matching, route,
 };
+use super::cors::wire_cors;
 use super::own::{from_wire, to_wire, wire_answer, wire_redirect};
 use super::{at, checked, some_text, some_time, time_or_zero};
 use crate::v1;
@@ -34,6 +35,7 @@ impl From<&Route> for v1::Route {
             request_headers: edits(&r.request_headers),
             response_headers: edits(&r.response_headers),
             rewrite: r.rewrite.as_ref().map(Into::into),
+            cors: r.cors.as_ref().map(Into::into),
             max_body_bytes: r.max_body_bytes.unwrap_or(0),
             redirect: r.redirect.as_ref().map(Into::into),
             answer: r.answer.as_ref().map(Into::into),
@@ -87,6 +89,7 @@ impl TryFrom<v1::Route> for Route {
             .filter_map(|(i, l)| errors.keep(wire_limit(l, &format!("/limits/{i}"))))
             .collect();
         let rewrite = w.rewrite.and_then(|r| errors.keep(wire_rewrite(r)));
+        let cors = w.cors.and_then(|c| errors.keep(wire_cors(c)));
         let redirect = w.redirect.and_then(|r| errors.keep(wire_redirect(r)));
         let answer = w.answer.and_then(|a| errors.keep(wire_answer(a)));
         let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
@@ -103,6 +106,7 @@ impl TryFrom<v1::Route> for Route {
                     request_headers: wire_edits(w.request_headers),
                     response_headers: wire_edits(w.response_headers),
                     rewrite,
+                    cors,
                     max_body_bytes: (w.max_body_bytes > 0).then_some(w.max_body_bytes),
                     redirect,
                     answer,

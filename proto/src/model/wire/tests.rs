@@ -218,6 +218,14 @@ spec:
 kind: route
 name: o
 spec: {match: {grpc: a.B}, engine: e, rewrite: {path: c.D}}
+---
+kind: route
+name: p
+spec: {match: {grpc: a.B}, engine: e, cors: {origins: [https://a.example, "https://*.b.example:81"], headers: [X-A], expose: [x-b], max_age: 1h, credentials: true}}
+---
+kind: route
+name: q
+spec: {match: {path: /q}, engine: e, cors: {origins: ["*"]}}
 "#;
     for object in document::parse(text).expect("documents") {
         let bytes = object.spec.encode();
