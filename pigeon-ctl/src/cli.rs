@@ -10,6 +10,7 @@ mod object;
 mod parse;
 pub mod route;
 mod text;
+pub mod tls;
 pub mod values;
 
 use std::path::PathBuf;

@@ -380,6 +380,12 @@ impl Proxy {
         self.connection.subscribe()
     }
 
+    /// Call it to look at the files of TLS now, without waiting for the system to report a change.
+    pub fn reload_tls(&self) -> impl Fn() + Send + 'static {
+        let gateway = Arc::clone(&self.gateway);
+        move || gateway.reload_tls()
+    }
+
     /// Notify it to read the file again, or to try the admin at once.
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.reload)

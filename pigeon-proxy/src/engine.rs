@@ -42,6 +42,7 @@ pub use self::settings::{Member, Settings};
 pub use self::stats::CLASSES;
 pub use self::watch::{Change, Standing};
 use crate::admit::{Grant, Permit, Queue, Refusal, Served, Share, Tried, Waiter, deliver};
+use crate::tls::Outbound;
 
 /// A named upstream service at run time. It and its endpoints hold each other until [`Engine::remove`].
 #[derive(Debug)]
@@ -112,7 +113,12 @@ impl Engine {
     /// in until enough calls have ended, an endpoint that is gone gets no new calls.
     pub fn update(self: &Arc<Self>, spec: &model::Engine) {
         let before = self.settings.load();
-        let settings = Settings::new(spec, |e| self.endpoint(&e.address));
+        // As long as the configuration says the same of it, so do connections and what was read.
+        let tls = spec.tls.as_ref().map(|spec| match &before.tls {
+            Some(tls) if tls.spec() == spec => Arc::clone(tls),
+            _ => Outbound::open(&self.name, spec),
+        });
+        let settings = Settings::new(spec, tls, |e| self.endpoint(&e.address));
         let now_us = self.clock.now_us();
         for (member, index) in settings.members.iter().zip(0..) {
             let endpoint = &member.endpoint;
@@ -131,8 +137,9 @@ impl Engine {
     /// The engine is gone from the configuration: running calls go on, for `pool.drain_timeout` if that
     /// is set, and waiting ones are refused [`Refusal::NoEndpoint`] at once.
     pub fn remove(self: &Arc<Self>) {
-        let pool = self.settings.load().pool.clone();
-        self.settings.store(Arc::new(Settings { pool, ..Settings::empty() }));
+        let before = self.settings.load();
+        let (pool, tls) = (before.pool.clone(), before.tls.clone());
+        self.settings.store(Arc::new(Settings { pool, tls, ..Settings::empty() }));
         self.settled(self.clock.now_us());
     }
 

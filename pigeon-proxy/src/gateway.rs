@@ -1,5 +1,6 @@
 //! All that the workers share: the table, the engines, the metrics and the access log.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::record::AccessLog;
 use crate::reject::Rejection;
 use crate::table::Table;
+use crate::tls::{Inbound, Shown, Side};
 
 /// What the workers share.
 pub struct Gateway {
@@ -29,6 +31,33 @@ pub struct Gateway {
     calls_open: AtomicUsize,
     /// A table was installed.
     installed: Notify,
+    tls: ListenerTls,
+}
+
+/// The TLS of the listeners that are open.
+#[derive(Default)]
+pub(crate) struct ListenerTls {
+    listeners: Mutex<BTreeMap<Name, Arc<Inbound>>>,
+    /// Files are to be looked at.
+    asked: Notify,
+}
+
+impl ListenerTls {
+    /// A listener has this; none = it is gone, or in the clear.
+    pub(crate) fn listens(&self, name: &Name, tls: Option<Arc<Inbound>>) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        match tls {
+            Some(tls) => listeners.insert(name.clone(), tls),
+            None => listeners.remove(name),
+        };
+        drop(listeners);
+        self.asked.notify_one();
+    }
+
+    /// Resolves when files are to be looked at; for one listener.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
+    }
 }
 
 /// How much of an engine is in use.
@@ -87,6 +116,7 @@ impl Gateway {
             relay: AtomicBool::new(true),
             calls_open: AtomicUsize::new(0),
             installed: Notify::new(),
+            tls: ListenerTls::default(),
         });
         let weak = Arc::downgrade(&gateway);
         let shown = metrics.downgrade();
@@ -95,6 +125,7 @@ impl Gateway {
                 metrics.set_usage(&gateway.usage(), gateway.calls_open());
                 let (guard, open) = (gateway.guard(), descriptors_open());
                 metrics.set_guard(open, guard.descriptors(), guard.is_short(), guard.memory());
+                metrics.set_certificates(&gateway.tls_shown());
             }
         });
         gateway
@@ -109,6 +140,7 @@ impl Gateway {
         let table = Table::compile(snapshot, &registry, &self.metrics, before.as_deref(), now);
         self.table.store(Some(Arc::new(table)));
         self.installed.notify_one();
+        self.tls.asked.notify_one();
     }
 
     /// Resolves after a configuration was installed; for one listener.
@@ -124,6 +156,32 @@ impl Gateway {
     /// Every engine that is configured or still has calls.
     pub(crate) fn all_engines(&self) -> Vec<Arc<Engine>> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// The TLS of the listeners.
+    pub(crate) fn tls(&self) -> &ListenerTls {
+        &self.tls
+    }
+
+    /// Has the files of TLS looked at now.
+    pub fn reload_tls(&self) {
+        self.tls.asked.notify_one();
+    }
+
+    /// Whatever has files of TLS.
+    pub(crate) fn tls_sides(&self) -> Vec<Side> {
+        let listeners = self.tls.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sides: Vec<_> = listeners.values().cloned().map(Side::In).collect();
+        drop(listeners);
+        let engines = self.engines();
+        sides.extend(engines.iter().filter_map(|e| e.settings().tls.clone()).map(Side::Out));
+        sides
+    }
+
+    /// The files of TLS as people see them, by object (`kind/name`).
+    pub fn tls_shown(&self) -> Vec<(String, Shown)> {
+        let shown = |side: &Side| (side.held().object().to_owned(), side.held().shown());
+        self.tls_sides().iter().map(shown).collect()
     }
 
     /// What is in use now, by engine.

@@ -103,7 +103,7 @@ async fn check(
         if let Some(check) = tracker.check() {
             // Never closed, so an error does not come.
             let turn = turns.acquire().await;
-            let answer = probe(&check, endpoint.address(), tracker.timeout()).await;
+            let answer = probe(&check, &endpoint, tracker.timeout()).await;
             drop(turn);
             let Some(engine) = engine.upgrade() else { return };
             if answer.as_ref().is_some_and(|answer| !matches!(answer, Answer::Down(_))) {

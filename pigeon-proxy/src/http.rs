@@ -1,4 +1,4 @@
-//! The transport on hyper: HTTP/1.1 and cleartext HTTP/2, on both sides. It reads heads, waits, and
+//! The transport on hyper: HTTP/1.1 and HTTP/2, on both sides. It reads heads, waits, and
 //! moves bytes; what happens to a call is decided by `table`, `admit`, `engine` and `reject`.
 //!
 //! A call: `call` → `head` → table → `attempts` (`admission` → `upstream` → `leg`) → `relay` → record.
@@ -29,11 +29,11 @@ use pigeon_proto::model::Name;
 pub(crate) use self::admission::Admitting;
 pub(crate) use self::call::call;
 pub(crate) use self::caller::{BrokenOff, CallerBody};
-pub(crate) use self::connection::serve;
+pub(crate) use self::connection::{Handshake, serve};
 pub(crate) use self::leg::rest;
 pub(crate) use self::relay::CallBody;
 pub use self::upstream::Upstreams;
-pub(crate) use self::upstream::{DialError, dial, is_exhausted, keep_alive, unreachable};
+pub(crate) use self::upstream::{DialError, Dialled, dial, is_exhausted, keep_alive, unreachable};
 pub(crate) use self::web::is_web;
 use crate::filter::Certificate;
 use crate::gateway::Gateway;
@@ -52,4 +52,13 @@ pub(crate) struct Client {
     pub(crate) peer: IpAddr,
     /// What it showed when the connection was opened.
     pub(crate) certificate: Option<Arc<Certificate>>,
+    /// The connection is by TLS.
+    pub(crate) secure: bool,
+}
+
+impl Client {
+    /// What the caller's URL begins with.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
 }

@@ -28,4 +28,5 @@ pub mod status;
 pub mod table;
 pub mod takeover;
 mod tcp;
+pub mod tls;
 pub mod worker;

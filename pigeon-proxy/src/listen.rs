@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use pigeon_proto::model::{self, Name, Snapshot};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::gateway::Gateway;
 use crate::guard::for_clients;
 use crate::http::Upstreams;
 use crate::takeover::predecessor::Offered;
+use crate::tls::Inbound;
 use crate::worker::Workers;
 
 /// How long connections may take to notice that they were cut.
@@ -61,6 +62,8 @@ struct Open {
     address: SocketAddr,
     /// Looked at by every connection when it begins.
     settings: Arc<ArcSwap<model::Listener>>,
+    /// The same; none = in the clear.
+    tls: Arc<ArcSwapOption<Inbound>>,
     phase: watch::Sender<Phase>,
     /// Copies of its sockets, for the process that takes over.
     sockets: Vec<TcpListener>,
@@ -189,10 +192,14 @@ impl Listeners {
         targets: &BTreeMap<Name, SocketAddr>,
     ) -> Result<(), String> {
         let wanted = self.target(name, spec);
+        // Before anything is touched: if the files are no good, what there was goes on.
+        let tls = self.inbound(name, spec)?;
         if let Some(open) = self.open.get(name)
             && open.address == wanted
         {
+            open.tls.store(tls.clone());
             open.settings.store(Arc::new(spec.clone()));
+            self.gateway.tls().listens(name, tls);
             return Ok(());
         }
         let holder =
@@ -226,9 +233,20 @@ impl Listeners {
                 for_clients(limit)
             );
         }
-        let open = self.start(name, spec, sockets, copies);
+        let open = self.start(name, spec, tls.clone(), (sockets, copies));
+        self.gateway.tls().listens(name, tls);
         self.open.insert(name.clone(), open);
         Ok(())
+    }
+
+    /// The TLS of a listener: what it has, or what its files say.
+    fn inbound(&self, name: &Name, spec: &model::Listener) -> Result<Option<Arc<Inbound>>, String> {
+        let Some(spec) = &spec.tls else { return Ok(None) };
+        let before = self.open.get(name).and_then(|open| open.tls.load_full());
+        match before {
+            Some(before) if before.spec() == spec => Ok(Some(before)),
+            before => Inbound::open(name, spec, before.as_deref()).map(Some),
+        }
     }
 
     /// Gives each worker its socket, or its sockets: each has to be accepted on, however many there are.
@@ -236,10 +254,11 @@ impl Listeners {
         &self,
         name: &Name,
         spec: &model::Listener,
-        sockets: socket::Sockets,
-        copies: Vec<TcpListener>,
+        tls: Option<Arc<Inbound>>,
+        (sockets, copies): (socket::Sockets, Vec<TcpListener>),
     ) -> Open {
         let settings = Arc::new(ArcSwap::from_pointee(spec.clone()));
+        let tls = Arc::new(ArcSwapOption::new(tls));
         let (phase, _) = watch::channel(Phase::Open);
         let count = Arc::default();
         let series = self.gateway.metrics().listener(name);
@@ -251,6 +270,7 @@ impl Listeners {
                 upstreams: Arc::clone(&worker.upstreams),
                 relay: Arc::clone(&worker.relay),
                 settings: Arc::clone(&settings),
+                tls: Arc::clone(&tls),
                 count: Arc::clone(&count),
                 series: series.clone(),
                 phase: phase.subscribe(),
@@ -259,11 +279,12 @@ impl Listeners {
             };
             self.tasks.spawn_on(door.attend(socket), &worker.runtime);
         }
-        Open { address: sockets.address, settings, phase, sockets: copies }
+        Open { address: sockets.address, settings, tls, phase, sockets: copies }
     }
 
     fn close(&mut self, name: &Name, grace: Duration) {
         let Some(open) = self.open.remove(name) else { return };
+        self.gateway.tls().listens(name, None);
         open.phase.send_replace(Phase::Draining);
         let phase = open.phase.clone();
         self.closing.push(open.phase);

@@ -45,7 +45,7 @@ fn start(config: Config) -> anyhow::Result<()> {
         let signals = Signals::new()?;
         let proxy = app::bind(config).await?;
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(signals.watch(stop, proxy.reload()));
+        tokio::spawn(signals.watch(stop, proxy.reload(), proxy.reload_tls()));
         let stopped = async { stopped.await.unwrap_or_default() };
         Ok(proxy.run(stopped).await?)
     })
@@ -70,7 +70,12 @@ impl Signals {
 
     /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reads again; SIGUSR2 starts the
     /// program anew, to take over.
-    async fn watch(mut self, stop: oneshot::Sender<()>, reload: Arc<Notify>) {
+    async fn watch(
+        mut self,
+        stop: oneshot::Sender<()>,
+        reload: Arc<Notify>,
+        reload_tls: impl Fn(),
+    ) {
         let mut stop = Some(stop);
         loop {
             tokio::select! {
@@ -78,6 +83,7 @@ impl Signals {
                 _ = self.int.recv() => {}
                 _ = self.hup.recv() => {
                     reload.notify_one();
+                    reload_tls();
                     continue;
                 }
                 _ = self.usr2.recv() => {

@@ -13,6 +13,7 @@ use self::call::CallVecs;
 pub use self::call::{CallSeries, Code};
 use crate::gateway::EngineUsage;
 use crate::guard::Level;
+use crate::tls::Shown;
 
 /// All metrics of this proxy. Clones are the same metrics.
 #[derive(Clone)]
@@ -39,6 +40,9 @@ struct Gauges {
     fds_open: IntGauge,
     fds_limit: IntGauge,
     overload: IntGaugeVec,
+    handshakes: IntCounterVec,
+    certificates: IntGaugeVec,
+    reload_errors: IntCounterVec,
 }
 
 /// The handles of one listener.
@@ -52,7 +56,23 @@ pub struct ListenerSeries {
     pub refused: IntCounter,
     /// Times the system handed out no connection.
     pub accept_errors: IntCounter,
+    /// TLS handshakes.
+    pub handshakes: HandshakeSeries,
 }
+
+/// The TLS handshakes of one listener, by how they went.
+#[derive(Clone, Debug)]
+pub struct HandshakeSeries {
+    /// With certificates.
+    pub full: IntCounter,
+    /// By a ticket of an earlier one.
+    pub resumed: IntCounter,
+    /// Not to their end.
+    pub failed: IntCounter,
+}
+
+/// How a TLS handshake went.
+const HANDSHAKES: [&str; 3] = ["full", "resumed", "failed"];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -118,8 +138,11 @@ impl Metrics {
     /// The series of a listener.
     pub fn listener(&self, name: &Name) -> ListenerSeries {
         let g = &self.0.gauges;
+        let handshakes = |how: &str| g.handshakes.with_label_values(&[name.as_str(), how]);
+        let [full, resumed, failed] = HANDSHAKES.map(handshakes);
         let name = [name.as_str()];
         ListenerSeries {
+            handshakes: HandshakeSeries { full, resumed, failed },
             open: g.connections.with_label_values(&name),
             accepted: g.connections_total.with_label_values(&name),
             refused: g.refused.with_label_values(&name),
@@ -135,6 +158,26 @@ impl Metrics {
         let _ = g.connections.remove_label_values(&name);
         let _ = g.connections_total.remove_label_values(&name);
         let _ = g.refused.remove_label_values(&name);
+        for how in HANDSHAKES {
+            let _ = g.handshakes.remove_label_values(&[name[0], how]);
+        }
+    }
+
+    /// Sets when the certificates of each object (`kind/name`) expire.
+    pub fn set_certificates(&self, shown: &[(String, Shown)]) {
+        let g = &self.0.gauges;
+        g.certificates.reset();
+        for (object, shown) in shown {
+            for certificate in &shown.certificates {
+                let labels = [object.as_str(), certificate.path.as_str()];
+                g.certificates.with_label_values(&labels).set(certificate.not_after);
+            }
+        }
+    }
+
+    /// The changed TLS files of an object (`kind/name`) are no good.
+    pub fn tls_reload_failed(&self, object: &str) {
+        self.0.gauges.reload_errors.with_label_values(&[object]).inc();
     }
 
     /// Sets what of the system is in use, and what is short.
@@ -209,6 +252,24 @@ impl Gauges {
                 "pigeon_overload",
                 "1 while a resource is so short that new connections and calls are shed; memory: 2 while idle connections are closed, too.",
                 &["resource"],
+            ),
+            handshakes: counters(
+                r,
+                "pigeon_tls_handshakes_total",
+                "TLS handshakes of clients: full, resumed or failed.",
+                &["listener", "result"],
+            ),
+            certificates: gauges(
+                r,
+                "pigeon_tls_certificate_expiry_seconds",
+                "When a certificate that serves expires, in seconds since 1970.",
+                &["object", "certificate"],
+            ),
+            reload_errors: counters(
+                r,
+                "pigeon_tls_reload_errors_total",
+                "Times that changed TLS files were no good and the ones before went on.",
+                &["object"],
             ),
             accept_errors: {
                 let name = "pigeon_accept_errors_total";

@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use pigeon_proto::model::code;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use crate::config::{Connection, Serving, Source};
 use crate::gateway::{EndpointUsage, EngineUsage, Gateway};
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
+use crate::tls::{Shown, ShownCertificate};
 
 /// Content type of the Prometheus text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -84,7 +86,12 @@ impl Status {
             return Some(("no_config", format!("there is no configuration: {why}")));
         }
         if serving.listen.is_empty() {
-            return Some(("no_listener", "no listener is open".to_owned()));
+            let deaf = serving.rejected.iter().find(|r| r.code == code::CANNOT_LISTEN);
+            let why = deaf.map(|r| format!(": listener {}: {}", r.name, r.message));
+            return Some((
+                "no_listener",
+                format!("no listener is open{}", why.unwrap_or_default()),
+            ));
         }
         None
     }
@@ -157,6 +164,7 @@ async fn state(State(status): State<Arc<Status>>) -> Json<Value> {
         "draining": status.is_draining(),
         "calls_open": status.gateway.calls_open(),
         "engines": engines(&status.gateway.usage()),
+        "tls": tls(&status.gateway.tls_shown()),
     }))
 }
 
@@ -179,6 +187,19 @@ fn engines(usage: &[EngineUsage]) -> serde_json::Map<String, Value> {
         json!({ "waiting": waiting, "calls": calls, "failures": failures, "endpoints": endpoints })
     };
     usage.iter().map(|e| (e.engine.to_string(), engine(e))).collect()
+}
+
+/// The certificates of listeners and engines, and what is wrong with their files.
+fn tls(shown: &[(String, Shown)]) -> serde_json::Map<String, Value> {
+    let certificate = |c: &ShownCertificate| {
+        let until = jiff::Timestamp::from_second(c.not_after).map(|at| at.to_string()).ok();
+        json!({ "path": c.path, "subject": c.subject, "names": c.names, "not_after": until })
+    };
+    let object = |(object, shown): &(String, Shown)| {
+        let certificates: Vec<_> = shown.certificates.iter().map(certificate).collect();
+        (object.clone(), json!({ "certificates": certificates, "error": shown.error }))
+    };
+    shown.iter().map(object).collect()
 }
 
 fn rfc3339(at: SystemTime) -> Option<String> {

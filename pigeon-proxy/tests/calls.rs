@@ -52,6 +52,8 @@ mod slots;
 mod smuggling;
 #[path = "calls/tcp.rs"]
 mod tcp;
+#[path = "calls/tls.rs"]
+mod tls;
 #[path = "calls/unreachable.rs"]
 mod unreachable;
 #[path = "calls/web.rs"]

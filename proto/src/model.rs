@@ -22,6 +22,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod text;
+mod tls;
 mod validate;
 mod wire;
 
@@ -41,4 +42,7 @@ pub use retry::{GRPC_NAMES, Retry, RetryOn};
 pub use rewrite::{Authority, PathRewrite, Rewrite};
 pub use route::{Route, Split};
 pub use text::{Address, BindAddress, Millis, Name};
+pub use tls::{
+    CertificateFiles, ClientCertificates, EngineTls, FilePath, HostName, ListenerTls, TlsVersion,
+};
 pub use validate::validate;

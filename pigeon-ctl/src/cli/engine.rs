@@ -8,6 +8,7 @@ mod health;
 pub use connections::ConnectionFields;
 pub use health::HealthFields;
 
+use super::tls::EngineTlsFields;
 use super::values::{self, Balance, Label, StaticEndpoint};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
@@ -129,6 +130,9 @@ pub struct EngineFields {
     /// How its health is checked.
     #[command(flatten)]
     pub health: HealthFields,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: EngineTlsFields,
 }
 
 /// `--pool`
@@ -145,10 +149,12 @@ pub enum PoolArg {
 /// `--protocol`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProtocolArg {
-    /// gRPC by cleartext HTTP/2, all else by HTTP/1.1.
+    /// gRPC by HTTP/2, all else by HTTP/1.1.
     Auto,
     /// HTTP/1.1.
     Http1,
     /// Cleartext HTTP/2.
     H2c,
+    /// HTTP/2 by TLS.
+    H2,
 }

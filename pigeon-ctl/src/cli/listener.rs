@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::tls::ListenerTlsFields;
 use super::values::{self, Label};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
@@ -10,7 +11,7 @@ use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 pub enum ListenerCommand {
     /// Add a listener
     #[command(
-        after_help = "Examples:\n  pigeon-ctl listener add public --address 0.0.0.0:8081\n  pigeon-ctl listener add redis --address 127.0.0.1:6379 --protocol tcp --idle-timeout 10m"
+        after_help = "Examples:\n  pigeon-ctl listener add public --address 0.0.0.0:8443 --tls-cert /etc/pigeon/a.pem --tls-key /etc/pigeon/a.key\n  pigeon-ctl listener add redis --address 127.0.0.1:6379 --protocol tcp --idle-timeout 10m"
     )]
     Add(AddListener),
     /// List the listeners
@@ -82,4 +83,7 @@ pub struct ListenerFields {
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: ListenerTlsFields,
 }

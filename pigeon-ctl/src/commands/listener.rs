@@ -1,23 +1,26 @@
 //! `listener …`
 
 use pigeon_proto::model::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
 use crate::cli::listener::{AddListener, ListenerFields, SetListener};
+use crate::cli::tls::ListenerTlsFields;
+use crate::cli::values::word;
+use crate::error::Failure;
 use crate::output::table::cell;
 
 pub(crate) fn add(desk: &Desk, args: AddListener) -> Outcome {
-    let mut fields = of(&args.fields);
+    let mut fields = of(&args.fields)?;
     fields.text("address", Some(&args.address));
     let hint = || "pigeon-ctl proxy list".to_owned();
     object::add(desk, Kind::Listener, &args.name, fields, args.write, hint)
 }
 
 pub(crate) fn set(desk: &Desk, args: SetListener) -> Outcome {
-    let mut fields = of(&args.fields);
+    let mut fields = of(&args.fields)?;
     fields.text("address", args.address.as_ref());
     object::set(desk, Kind::Listener, &args.name, args.change, |_| fields)
 }
@@ -31,7 +34,7 @@ pub(crate) fn list(desk: &Desk) -> Outcome {
     })
 }
 
-fn of(args: &ListenerFields) -> Fields {
+fn of(args: &ListenerFields) -> Result<Fields, Failure> {
     let mut fields = Fields::new(&args.labels);
     fields.text("protocol", args.protocol.as_ref());
     // What only raw connections have goes with them.
@@ -45,5 +48,23 @@ fn of(args: &ListenerFields) -> Fields {
     fields.put("max_concurrent_streams", args.max_concurrent_streams);
     fields.put("max_header_bytes", args.max_header_bytes);
     fields.text("header_timeout", args.header_timeout.as_ref());
-    fields
+    tls(&mut fields, &args.tls)?;
+    Ok(fields)
+}
+
+fn tls(fields: &mut Fields, args: &ListenerTlsFields) -> Result<(), Failure> {
+    if args.tls_cert.len() == 1 && args.tls_cert[0].is_empty() {
+        fields.put("tls", Some(Value::Null));
+        return Ok(());
+    }
+    if args.tls_cert.len() != args.tls_key.len() {
+        return Err(Failure::usage("give as many --tls-key as --tls-cert, in the same order"));
+    }
+    let pairs = args.tls_cert.iter().zip(&args.tls_key);
+    let pairs: Vec<_> = pairs.map(|(c, k)| json!({ "certificate": c, "key": k })).collect();
+    fields.put("tls/certificates", Some(pairs).filter(|pairs| !pairs.is_empty()));
+    fields.text("tls/min_version", args.tls_min_version.as_ref());
+    fields.text("tls/client_ca", args.client_ca.as_ref());
+    fields.put("tls/client_certificates", args.client_certificates.map(word));
+    Ok(())
 }

@@ -109,6 +109,8 @@ impl Proxy {
         tasks.spawn(crate::health::run(Arc::clone(&self.gateway), stop.clone()));
         let limit = guard::watch::memory_limit(self.memory_limit);
         tasks.spawn(guard::watch::run(Arc::clone(&self.gateway), limit, stop.clone()));
+        let gateway = Arc::clone(&self.gateway);
+        tasks.spawn(crate::tls::reload::run(gateway, self.timings, stop.clone()));
         let around = Surroundings {
             identity: Arc::clone(&self.identity),
             received,

@@ -42,6 +42,8 @@ pub struct Applied {
     pub snapshot: Arc<Snapshot>,
     /// What of the raw state is not in it as sent.
     pub rejected: Vec<Rejected>,
+    /// Something is set aside for what is not in the configuration, and may be good later.
+    pub waits: bool,
 }
 
 /// Why an object is set aside.
@@ -68,18 +70,32 @@ impl Applier {
         self.served = Arc::new(snapshot);
     }
 
-    /// Makes `raw` what serves, as far as it can be used.
-    pub fn apply(&mut self, raw: &RawState) -> Applied {
+    /// Makes `raw` what serves, as far as it can be used. `usable` looks at what is not in the object itself,
+    /// such as files, and is asked only of what does not serve already.
+    pub fn apply(
+        &mut self,
+        raw: &RawState,
+        usable: impl Fn(&Spec) -> Result<(), String>,
+    ) -> Applied {
         let mut faults = BTreeMap::new();
         let mut unreadable = Vec::new();
+        let mut waits = false;
         let mut candidate = Snapshot { revision: raw.revision(), objects: BTreeMap::new() };
         self.decode_all(raw);
         for (raw_key, object) in raw.objects() {
             match self.decoded.get(raw_key).map(|d| &d.result) {
                 Some(Ok((key, spec))) => {
                     let mod_revision = object.mod_revision;
-                    let spec = Arc::clone(spec);
-                    candidate.objects.insert(key.clone(), Versioned { mod_revision, spec });
+                    let version = Versioned { mod_revision, spec: Arc::clone(spec) };
+                    let serves = self.served.objects.get(key) == Some(&version);
+                    match if serves { Ok(()) } else { usable(spec) } {
+                        Ok(()) => _ = candidate.objects.insert(key.clone(), version),
+                        Err(message) => {
+                            waits = true;
+                            self.stand_in(&mut candidate, key);
+                            faults.insert(key.clone(), Fault { mod_revision, message });
+                        }
+                    }
                 }
                 Some(Err(message)) => {
                     let fault =
@@ -103,7 +119,7 @@ impl Applier {
             refused(&(key.kind.to_string(), key.name.to_string()), fault, serving)
         }));
         let rejected = rejected.collect();
-        Applied { snapshot: Arc::clone(&self.served), rejected }
+        Applied { snapshot: Arc::clone(&self.served), rejected, waits }
     }
 
     /// Decodes what is new, and forgets what is gone.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::serve::standard_name;
 use super::{Connection, Held, Received, Source, Timings, durable};
 use crate::metrics::config::ConfigMetrics;
-use watch::Changes;
+pub(crate) use watch::Changes;
 
 /// Largest file read, in bytes.
 const MAX_FILE: u64 = 32 << 20;

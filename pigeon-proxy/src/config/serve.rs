@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use pigeon_proto::model::{
-    Key, Kind, Listener, Name, RawKey, RawObject, Snapshot, Spec, Versioned, code,
+    Engine, Key, Kind, Listener, Name, RawKey, RawObject, RawState, Snapshot, Spec, Versioned, code,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::listen::Listeners;
 use crate::metrics::config::ConfigMetrics;
 use crate::takeover::predecessor::Ask;
+use crate::tls;
 
 /// Owns the listeners and whatever serves.
 pub struct Server {
@@ -41,6 +42,8 @@ pub struct Server {
     open: BTreeMap<Name, u64>,
     /// Objects set aside, then listeners that cannot listen.
     unusable: Vec<Rejected>,
+    /// Some of these may be good later.
+    waits: bool,
     deaf: Vec<Rejected>,
     received: Option<Received>,
     retry_at: Option<Instant>,
@@ -69,6 +72,7 @@ impl Server {
             wanted: Arc::default(),
             open: BTreeMap::new(),
             unusable: Vec::new(),
+            waits: false,
             deaf: Vec::new(),
             received: None,
             retry_at: None,
@@ -105,20 +109,36 @@ impl Server {
         }
         let known = self.received.replace(received.clone());
         if known.as_ref().is_none_or(|k| k.held != received.held) {
-            let applied = self.applier.apply(raw);
-            if self.installed.as_ref().is_none_or(|i| i.objects != applied.snapshot.objects) {
-                self.gateway.install(&applied.snapshot);
-            }
-            self.installed = Some(Arc::clone(&applied.snapshot));
-            self.wanted = applied.snapshot;
-            for r in applied.rejected.iter().filter(|r| !self.unusable.contains(r)) {
-                tracing::warn!(object = %format_args!("{}/{}", r.kind, r.name), code = %r.code,
-                    serving_revision = r.serving_mod_revision, "cannot use an object: {}", r.message);
-            }
-            self.unusable = applied.rejected;
+            self.apply(raw);
             self.listen();
             self.save_soon(received.source);
         }
+        self.publish();
+    }
+
+    /// Installs what of `raw` can be used.
+    fn apply(&mut self, raw: &RawState) {
+        let applied = self.applier.apply(raw, files_usable);
+        if self.installed.as_ref().is_none_or(|i| i.objects != applied.snapshot.objects) {
+            self.gateway.install(&applied.snapshot);
+        }
+        self.installed = Some(Arc::clone(&applied.snapshot));
+        self.wanted = applied.snapshot;
+        for r in applied.rejected.iter().filter(|r| !self.unusable.contains(r)) {
+            tracing::warn!(object = %format_args!("{}/{}", r.kind, r.name), code = %r.code,
+                    serving_revision = r.serving_mod_revision, "cannot use an object: {}", r.message);
+        }
+        self.waits = applied.waits;
+        self.unusable = applied.rejected;
+    }
+
+    /// What could not be opened or used for want of something that may come: an address, a file.
+    fn retry(&mut self) {
+        let received = self.received.clone();
+        if let Some(received) = received.filter(|_| self.waits) {
+            self.apply(&received.held.raw);
+        }
+        self.listen();
         self.publish();
     }
 
@@ -149,7 +169,7 @@ impl Server {
             tracing::error!(listener = %r.name, code = %r.code, "cannot listen: {}", r.message);
         }
         self.deaf = rejected;
-        let again = !self.deaf.is_empty();
+        let again = !self.deaf.is_empty() || self.waits;
         self.retry_at = again.then(|| Instant::now() + self.timings.listen_retry);
     }
 
@@ -227,7 +247,7 @@ impl Server {
                     Err(_) => open = false,
                 },
                 Some(ask) = asks.recv() => self.offer(ask).await,
-                () = at(self.retry_at) => { self.listen(); self.publish(); }
+                () = at(self.retry_at) => self.retry(),
                 () = due(&mut self.keep) => self.save().await,
             }
         }
@@ -255,6 +275,14 @@ impl Server {
     /// What an earlier process opened and no listener here wants is closed.
     pub fn forget_inherited(&mut self) {
         self.listeners.forget_inherited();
+    }
+}
+
+/// Whether the files of an engine can be used here. Those of a listener are looked at when it is opened.
+fn files_usable(spec: &Spec) -> Result<(), String> {
+    match spec {
+        Spec::Engine(Engine { tls: Some(tls), .. }) => tls::usable(tls),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use super::Endpoint;
 use super::balance::{Rota, View, WHOLE};
 use super::condition::flag;
 use crate::admit::Tried;
+use crate::tls::Outbound;
 
 /// The settings of an engine at one time. Replaced whole.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub health: Health,
     /// When endpoints that fail calls are left out.
     pub ejection: Ejection,
+    /// How the endpoints are spoken to by TLS; none = in the clear.
+    pub tls: Option<Arc<Outbound>>,
     /// How long a new or returning endpoint takes less than its share, in microseconds.
     pub(super) slow_start_us: u64,
     /// The endpoints, in the order of the configuration; none once the engine is gone.
@@ -58,6 +61,7 @@ impl Settings {
             hash_key: None,
             health: Health { check: HealthCheck::None, ..Health::default() },
             ejection: Ejection::default(),
+            tls: None,
             slow_start_us: 0,
             members: Vec::new(),
             rota: Rota::new(std::iter::empty()),
@@ -66,6 +70,7 @@ impl Settings {
 
     pub(super) fn new(
         spec: &model::Engine,
+        tls: Option<Arc<Outbound>>,
         mut endpoint: impl FnMut(&model::Endpoint) -> Arc<Endpoint>,
     ) -> Self {
         let pool = spec.pool.clone();
@@ -90,11 +95,17 @@ impl Settings {
             hash_key: spec.hash_key.clone(),
             health: spec.health.clone(),
             ejection: spec.ejection.clone(),
+            tls,
             slow_start_us: us(spec.slow_start),
             members,
             rota,
             pool,
         }
+    }
+
+    /// Which TLS settings connections are opened under; 0 = in the clear.
+    pub(crate) fn tls_id(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |tls| tls.id())
     }
 
     /// The slots of all endpoints that take calls.

@@ -37,11 +37,11 @@ struct HealthCheckResponse {
 /// Asks. An error says how the connection broke before there was an answer.
 pub(super) async fn ask(
     io: Listening,
-    address: &Address,
+    to: (&str, &Address),
     service: &str,
     limit: Duration,
 ) -> Result<Answer, String> {
-    let request = request(address, service, limit).map_err(|e| e.to_string())?;
+    let request = request(to, service, limit).map_err(|e| e.to_string())?;
     let response = async {
         let (mut sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
@@ -62,7 +62,7 @@ fn words(error: &hyper::Error) -> String {
 }
 
 fn request(
-    address: &Address,
+    (scheme, address): (&str, &Address),
     service: &str,
     limit: Duration,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -72,7 +72,7 @@ fn request(
     // The name of a service, of some dozen bytes.
     body.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     body.put_slice(&message);
-    Request::post(format!("http://{}/grpc.health.v1.Health/Check", address.as_str()))
+    Request::post(format!("{scheme}://{}/grpc.health.v1.Health/Check", address.as_str()))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .header(header::USER_AGENT, USER_AGENT)

@@ -14,36 +14,43 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pigeon_proto::model::Address;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::grpc;
+use crate::engine::Endpoint;
 use crate::engine::health::{Answer, Check};
-use crate::http::is_exhausted;
+use crate::http::{DialError, Dialled, dial};
+use crate::tls::{Speaks, Stream};
 
 /// How the proxy calls itself in checks.
 pub(super) const USER_AGENT: &str =
     concat!("pigeon-proxy/", env!("CARGO_PKG_VERSION"), " (health)");
 
 /// Checks once; takes `limit` at most. None: it could not be asked, for want of descriptors.
-pub(super) async fn probe(check: &Check, address: &Address, limit: Duration) -> Option<Answer> {
+pub(super) async fn probe(check: &Check, endpoint: &Endpoint, limit: Duration) -> Option<Answer> {
     let until = Instant::now() + limit;
-    let socket = match timeout_at(until, TcpStream::connect(address.as_str())).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) if is_exhausted(&error) => return None,
-        Ok(Err(error)) => return Some(Answer::Down(format!("cannot be reached: {error}"))),
-        Err(_) => {
-            let why = format!("cannot be reached: no connection within {limit:?}");
-            return Some(Answer::Down(why));
-        }
+    let address = endpoint.address();
+    let speaks = match check {
+        Check::Grpc(_) | Check::Tcp => Speaks::Any,
+        Check::Http(_) => Speaks::Http1,
     };
+    let Dialled { stream, tls } = match dial(endpoint, limit, speaks).await {
+        Ok(dialled) => dialled,
+        Err(DialError::Exhausted) => return None,
+        Err(error) => return Some(Answer::Down(format!("cannot be reached: {error}"))),
+    };
+    if matches!(check, Check::Grpc(_)) && stream.agreed_http2() == Some(false) {
+        return Some(Answer::NotHttp2);
+    }
+    let scheme = if tls == 0 { "http" } else { "https" };
     let heard = Arc::new(Heard::default());
-    let io = Listening { socket, heard: Arc::clone(&heard), first: [0; FRAME_TYPE], count: 0 };
+    let io =
+        Listening { socket: stream, heard: Arc::clone(&heard), first: [0; FRAME_TYPE], count: 0 };
     let answer = match check {
         Check::Tcp => return Some(Answer::Up),
         Check::Grpc(service) => {
-            let asked = grpc::ask(io, address, service, limit);
+            let asked = grpc::ask(io, (scheme, address), service, limit);
             timeout_at(until, asked).await.map(|asked| asked.unwrap_or_else(|e| broken(&heard, &e)))
         }
         Check::Http(path) => timeout_at(until, get(io, address, path)).await,
@@ -106,7 +113,7 @@ impl Heard {
 
 /// A connection that notes whether the peer speaks HTTP/2.
 pub(super) struct Listening {
-    socket: TcpStream,
+    socket: Stream,
     heard: Arc<Heard>,
     first: [u8; FRAME_TYPE],
     count: usize,

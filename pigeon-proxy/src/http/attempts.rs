@@ -12,7 +12,7 @@ use super::admission::Admitting;
 use super::blame::blame_first;
 use super::call::Call;
 use super::caller::CallerBody;
-use super::forward;
+use super::forward::{self, To};
 use super::head::GRPC_TIMEOUT;
 use super::leg::Leg;
 use super::upload::{Limits, RequestBody, Upload};
@@ -87,9 +87,11 @@ impl Call<'_> {
         });
         let mut admitting = Admitting::new(Arc::clone(&engine), hash, self.deadline);
         let (mut permit, mut link) = self.reach(&mut admitting, version).await?;
+        let secure = engine.settings().tls.is_some();
         let authority = permit.endpoint().address().as_str();
         let edits = route.filters.edits().map(Arc::as_ref);
-        forward::request(&mut parts, &self.head, self.client.peer, version, authority, edits);
+        let to = To { version, authority, secure, edits };
+        forward::request(&mut parts, &self.head, self.client, &to);
         // Taken only here: who is refused before may still be writing it.
         let body = whole.take().ok_or(Rejection::ConnectFailed)?;
         let limits = Limits { message: self.max_message, body: route.filters.max_body };

@@ -7,7 +7,6 @@ use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
-use pigeon_proto::model::Protocol;
 
 use super::Client;
 use super::answer;
@@ -195,9 +194,9 @@ impl Call<'_> {
 
     /// How the engine is spoken to.
     pub(super) fn version_for(&self, engine: &Engine) -> Version {
-        match (engine.settings().protocol, self.head.grpc) {
-            (Protocol::H2c, _) | (Protocol::Auto, true) => Version::HTTP_2,
-            (Protocol::Http1, _) | (Protocol::Auto, false) => Version::HTTP_11,
+        match engine.settings().protocol.is_http2(self.head.grpc) {
+            true => Version::HTTP_2,
+            false => Version::HTTP_11,
         }
     }
 

@@ -1,6 +1,8 @@
 //! One client connection from its first byte to its last.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pigeon_proto::model::Listener;
+use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::server::TlsStream;
 
 use super::caller::CallerBody;
 use super::gate::{Answered, Gate, asks, refusal};
@@ -22,7 +26,9 @@ use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
 use super::{Client, call};
 use crate::listen::{Phase, at_least};
+use crate::metrics::HandshakeSeries;
 use crate::relay::Relayed;
+use crate::tls::{Inbound, Stream, identity};
 
 /// A client that does not answer a ping is gone, and its calls with it.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -43,12 +49,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// A connection that is relayed holds no more than its reader: everything else is in boxes that go.
 pub(crate) fn serve(
     socket: TcpStream,
-    client: Arc<Client>,
+    client: Client,
     settings: Arc<Listener>,
+    tls: Option<Handshake>,
     phase: watch::Receiver<Phase>,
     counted: impl Send,
 ) -> impl Future<Output = ()> + Send {
-    let begun = Box::pin(begin(socket, client, settings, phase));
+    let begun = Box::pin(begin(socket, client, settings, tls, phase));
     async move {
         match begun.await {
             Next::End => {}
@@ -71,17 +78,19 @@ enum Next {
 
 async fn begin(
     socket: TcpStream,
-    client: Arc<Client>,
+    mut client: Client,
     settings: Arc<Listener>,
+    tls: Option<Handshake>,
     mut phase: watch::Receiver<Phase>,
 ) -> Next {
     let header_timeout = settings.header_timeout.duration();
     let detected = tokio::select! {
         // Whoever has only just connected is about to send a call.
         () = at_least(&mut phase, Phase::Late) => return Next::End,
-        detected = tokio::time::timeout(header_timeout, detect(socket)) => detected,
+        detected = tokio::time::timeout(header_timeout, greet(socket, tls, &mut client)) => detected,
     };
     let Ok(Ok((version, socket))) = detected else { return Next::End };
+    let client = Arc::new(client);
     if let (Version::Http2, Some(relay)) = (version, client.relay.clone()) {
         // A listener that drains has told its connections so already, and this one is not yet among them.
         let leaving = *phase.borrow() != Phase::Open;
@@ -93,6 +102,59 @@ async fn begin(
         Version::Http1 => Box::pin(http1_connection(socket, client, settings, phase)),
         Version::Http2 => Box::pin(http2_connection(socket, client, settings, phase)),
     })
+}
+
+/// Shakes hands where there is TLS, and finds out what the client speaks.
+async fn greet(
+    socket: TcpStream,
+    tls: Option<Handshake>,
+    client: &mut Client,
+) -> io::Result<(Version, Rewound)> {
+    let stream = match tls {
+        None => Stream::Plain(socket),
+        Some(tls) => {
+            let stream = tls.shake(socket, client.peer).await?;
+            client.certificate = identity(&stream);
+            client.secure = true;
+            Stream::Caller(Box::new(stream))
+        }
+    };
+    detect(stream).await
+}
+
+/// What a handshake needs.
+pub(crate) struct Handshake {
+    pub(crate) tls: Arc<Inbound>,
+    pub(crate) series: HandshakeSeries,
+}
+
+impl Handshake {
+    /// One that does not come to an end, for want of time or of the listener, counts as failed.
+    async fn shake(self, socket: TcpStream, peer: IpAddr) -> io::Result<TlsStream<TcpStream>> {
+        let mut counts = Unfinished(Some(&self.series));
+        let shaken = self.tls.accept(socket).await;
+        match &shaken {
+            Ok(stream) => {
+                let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                counts.0 = None;
+                let series = &self.series;
+                if resumed { series.resumed.inc() } else { series.full.inc() }
+            }
+            Err(error) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+        }
+        shaken
+    }
+}
+
+/// A handshake that may be dropped at any time.
+struct Unfinished<'s>(Option<&'s HandshakeSeries>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(series) = self.0 {
+            series.failed.inc();
+        }
+    }
 }
 
 async fn http1_connection(

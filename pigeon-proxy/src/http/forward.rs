@@ -9,6 +9,7 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Response, Uri, Version, request, response};
 
+use super::Client;
 use super::head::{Head, REQUEST_ID};
 use crate::filter::Edits;
 
@@ -30,16 +31,23 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     PROXY_AUTHENTICATE,
 ];
 
-/// Turns the head of a caller's request into that of the engine's, in place. `authority` stands in for
-/// the host of a request that has none; `edits` are those of the route.
-pub(super) fn request(
-    parts: &mut request::Parts,
-    head: &Head,
-    peer: IpAddr,
-    version: Version,
-    authority: &str,
-    edits: Option<&Edits>,
-) {
+/// Where a request goes.
+pub(super) struct To<'a> {
+    pub(super) version: Version,
+    /// Stands in for the host of a request that has none.
+    pub(super) authority: &'a str,
+    /// By TLS.
+    pub(super) secure: bool,
+    /// Those of the route.
+    pub(super) edits: Option<&'a Edits>,
+}
+
+/// Turns the head of a caller's request into that of the engine's, in place.
+pub(super) fn request(parts: &mut request::Parts, head: &Head, client: &Client, to: &To<'_>) {
+    edit(parts, head, (client.peer, client.scheme()), to);
+}
+
+fn edit(parts: &mut request::Parts, head: &Head, from: (IpAddr, &'static str), to: &To<'_>) {
     let headers = &mut parts.headers;
     if headers.contains_key(TRANSFER_ENCODING) {
         // The length of a chunked body is in the chunks; another one would be a way to smuggle.
@@ -54,12 +62,12 @@ pub(super) fn request(
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     drop_ours(headers);
-    forwarded(headers, head, peer);
+    forwarded(headers, head, from);
     headers.insert(REQUEST_ID, head.request_id.clone());
-    if let Some(edits) = edits {
+    if let Some(edits) = to.edits {
         edits.request.apply(&mut parts.headers);
     }
-    target(parts, head, version, authority, edits);
+    target(parts, head, to);
 }
 
 /// Whether the length of an engine's answer can be read in one way only. hyper takes more: a length beside chunks,
@@ -125,7 +133,7 @@ fn drop_ours(headers: &mut HeaderMap) {
     }
 }
 
-fn forwarded(headers: &mut HeaderMap, head: &Head, peer: IpAddr) {
+fn forwarded(headers: &mut HeaderMap, head: &Head, (peer, scheme): (IpAddr, &'static str)) {
     let mut hops = String::new();
     for value in headers.get_all(&FORWARDED_FOR) {
         if let Ok(value) = value.to_str() {
@@ -137,20 +145,15 @@ fn forwarded(headers: &mut HeaderMap, head: &Head, peer: IpAddr) {
     if let Ok(value) = HeaderValue::from_str(&hops) {
         headers.insert(FORWARDED_FOR, value);
     }
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
     if !head.authority.is_empty() {
         headers.entry(FORWARDED_HOST).or_insert_with(|| head.authority.clone());
     }
 }
 
 /// Writes target, host and version the way the engine's protocol wants them.
-fn target(
-    parts: &mut request::Parts,
-    head: &Head,
-    version: Version,
-    authority: &str,
-    edits: Option<&Edits>,
-) {
+fn target(parts: &mut request::Parts, head: &Head, to: &To<'_>) {
+    let &To { version, authority, secure, edits } = to;
     let path = parts.uri.path_and_query().cloned();
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let other = edits.and_then(|edits| edits.target(path.as_str())).and_then(|t| t.parse().ok());
@@ -164,7 +167,7 @@ fn target(
     let mut uri = http::uri::Parts::default();
     let as_authority = Authority::try_from(host.as_bytes()).ok();
     if version == Version::HTTP_2 && as_authority.is_some() {
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
         uri.authority = as_authority;
         parts.headers.remove(HOST);
     } else {
@@ -196,7 +199,8 @@ mod tests {
     fn forwarded(request: http::request::Builder, version: Version) -> request::Parts {
         let mut parts = request.body(()).expect("a request").into_parts().0;
         let (head, _) = Head::read(&parts);
-        super::request(&mut parts, &head, IpAddr::from([10, 0, 0, 1]), version, "engine:1", None);
+        let to = To { version, authority: "engine:1", secure: false, edits: None };
+        edit(&mut parts, &head, (IpAddr::from([10, 0, 0, 1]), "http"), &to);
         parts
     }
 

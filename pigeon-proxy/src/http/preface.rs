@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::tls::Stream;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// So much is read of the first bytes to see whether a short first line is one of HTTP/1.x.
@@ -22,15 +23,15 @@ pub(super) enum Version {
 /// A socket whose first bytes have been read already, and are read again first.
 pub(super) struct Rewound {
     first: Bytes,
-    socket: TcpStream,
+    socket: Stream,
 }
 
 /// Reads until it is clear what the client speaks.
 ///
 /// # Errors
 /// The client closed the connection, or it broke, before; or what it speaks is neither: then nothing that we
-/// could answer would be understood.
-pub(super) async fn detect(mut socket: TcpStream) -> io::Result<(Version, Rewound)> {
+/// could answer would be understood; or it is not what was agreed on by ALPN.
+pub(super) async fn detect(mut socket: Stream) -> io::Result<(Version, Rewound)> {
     let mut first = [0; FIRST];
     let mut filled = 0;
     let version = loop {
@@ -50,6 +51,9 @@ pub(super) async fn detect(mut socket: TcpStream) -> io::Result<(Version, Rewoun
             break Version::Http2;
         }
     };
+    if socket.agreed_http2().is_some_and(|http2| http2 != (version == Version::Http2)) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     Ok((version, Rewound { first: Bytes::copy_from_slice(&first[..filled]), socket }))
 }
 
@@ -63,7 +67,7 @@ fn is_neither(first: &[u8]) -> bool {
 
 impl Rewound {
     /// What was read already, and the socket.
-    pub(super) fn into_parts(self) -> (Bytes, TcpStream) {
+    pub(super) fn into_parts(self) -> (Bytes, Stream) {
         (self.first, self.socket)
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Version;
 
-pub(crate) use self::dial::{DialError, dial, is_exhausted, keep_alive, unreachable};
+pub(crate) use self::dial::{DialError, Dialled, dial, is_exhausted, keep_alive, unreachable};
 pub(super) use self::link::{Attempt, Hold, Link};
 pub(super) use self::pool::Enlisted;
 use self::pool::Pool;
@@ -36,11 +36,11 @@ impl Upstreams {
         let pool = self.pool(permit.engine(), permit.endpoint());
         let settings = Arc::clone(&permit.engine().settings());
         pool.speaks(version);
-        let address = permit.endpoint().address();
+        let endpoint = permit.endpoint();
         if version == Version::HTTP_2 {
-            h2::link(&pool, address, &settings.pool).await
+            h2::link(&pool, endpoint, &settings).await
         } else {
-            h1::link(&pool, address, &settings.pool, fresh).await
+            h1::link(&pool, endpoint, &settings, fresh).await
         }
     }
 

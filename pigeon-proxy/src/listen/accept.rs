@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use pigeon_proto::model::{self, ListenerProtocol, Name};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use super::Gate;
 use crate::gateway::Gateway;
-use crate::http::{Client, Upstreams, is_exhausted, serve};
+use crate::http::{Client, Handshake, Upstreams, is_exhausted, serve};
 use crate::metrics::ListenerSeries;
 use crate::relay::Relay;
 use crate::tcp;
+use crate::tls::Inbound;
 
 /// How far a listener is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,8 @@ pub(super) struct Door {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) relay: Arc<Relay>,
     pub(super) settings: Arc<ArcSwap<model::Listener>>,
+    /// None = in the clear.
+    pub(super) tls: Arc<ArcSwapOption<Inbound>>,
     /// Connections open now, on all workers.
     pub(super) count: Arc<AtomicU32>,
     pub(super) series: ListenerSeries,
@@ -137,14 +140,18 @@ impl Door {
             listener: self.name.clone(),
             peer: peer.ip().to_canonical(),
             certificate: None,
+            secure: false,
         };
-        let (client, phase) = (Arc::new(client), self.phase.clone());
+        let series = &self.series.handshakes;
+        let tls = self.tls.load_full().map(|tls| Handshake { tls, series: series.clone() });
+        let phase = self.phase.clone();
         match settings.protocol {
             ListenerProtocol::Auto => {
-                self.tasks.spawn(serve(socket, client, settings, phase, counted));
+                self.tasks.spawn(serve(socket, client, settings, tls, phase, counted));
             }
+            // Never with TLS: the model says so.
             ListenerProtocol::Tcp => {
-                let served = Box::pin(tcp::serve(socket, client, settings, phase));
+                let served = Box::pin(tcp::serve(socket, Arc::new(client), settings, phase));
                 self.tasks.spawn(async move {
                     served.await;
                     drop(counted);

@@ -27,12 +27,15 @@ impl State {
         let left = left.map(|deadline| timeout::format(deadline.saturating_duration_since(now)));
         let attempts = call.attempts.tries.previous();
         let down = call.down.conn;
-        let peer = self.conns.get(down).and_then(|c| c.downstream()).map(|d| d.client.peer);
-        let Some(peer) = peer else { return };
-        let forwarded =
-            request.forwarded.get_or_init(|| edits::forwarded(&list, request.grpc, peer));
-        let edited = edits
-            .map(|edits| self.edited(&list, &edits, || edits::edited_request(forwarded, &edits)));
+        let client = self.conns.get(down).and_then(|c| c.downstream()).map(|d| &d.client);
+        let Some(client) = client else { return };
+        let secure = self.conns.get(conn).is_some_and(|conn| conn.tls.is_some());
+        let forwarded = request.forwarded[usize::from(secure)]
+            .get_or_init(|| edits::forwarded(&list, request.grpc, client, secure));
+        let edited = edits.map(|edits| {
+            let by = (edits.id, secure);
+            self.edited(&list, by, || edits::edited_request(forwarded, &edits))
+        });
         let (forwarded, id_of_list) = match &edited {
             Some(edited) => (&edited.fields, edited.id),
             None => (forwarded, list.id),
@@ -114,7 +117,7 @@ impl State {
             None => self.send_list(conn, key, list, end),
             Some(edits) => {
                 let make = || edits::edited_answer(&list.fields, &edits.response);
-                let edited = self.edited(list, &edits, make);
+                let edited = self.edited(list, (edits.id, false), make);
                 self.send_known(conn, key, edited.id, &edited.fields, end);
             }
         }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pigeon_proto::model::Protocol;
-
 use super::call::{Attempts, Call, Leg, Route, Scanners, Stage};
 use super::edits;
 use super::list::{List, Request, Wanted};
@@ -268,9 +266,5 @@ fn scanners(grpc: Option<&Engine>, max_body: Option<u64>) -> Option<Box<Scanners
 
 /// Whether calls go to the engine by HTTP/2.
 fn speaks_h2(engine: &Engine, grpc: bool) -> bool {
-    match engine.settings().protocol {
-        Protocol::H2c => true,
-        Protocol::Http1 => false,
-        Protocol::Auto => grpc,
-    }
+    engine.settings().protocol.is_http2(grpc)
 }

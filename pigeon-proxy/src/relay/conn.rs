@@ -1,6 +1,7 @@
 //! One HTTP/2 connection of a worker: to a client, or to an endpoint.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::engine::lifetime::{Age, Lifetime};
 use crate::engine::{Endpoint, Engine};
 use crate::h2::{Config, Connection, Encoded, Role};
 use crate::http::Client;
+use crate::tls::Session;
 
 /// A stream starts with this window, and gets more as its reader keeps up.
 const FIRST_WINDOW: u32 = 65_535;
@@ -34,6 +36,8 @@ const FOR_ENGINE: usize = 64;
 pub(super) struct Conn {
     pub(super) h2: Connection,
     pub(super) socket: Arc<TcpStream>,
+    /// What is read and written passes through this, if the connection is by TLS.
+    pub(super) tls: Option<Box<Session>>,
     pub(super) peer: Peer,
     /// Calls with something for this connection that did not fit, in the order of their turns.
     pub(super) waiting: VecDeque<u32>,
@@ -77,6 +81,8 @@ pub(super) struct Upstream {
     pub(super) seed: u64,
     /// Takes no new calls.
     pub(super) retired: bool,
+    /// The TLS settings it was opened under; 0 = in the clear.
+    pub(super) tls: u64,
 }
 
 impl Conn {
@@ -126,6 +132,7 @@ impl Conn {
         Self {
             h2: Connection::new(config),
             socket,
+            tls: None,
             peer,
             waiting: VecDeque::new(),
             dirty: false,
@@ -137,6 +144,53 @@ impl Conn {
             seen: Seen::default(),
             encoded,
         }
+    }
+
+    /// Passes everything through `tls`, if there is any.
+    pub(super) fn by(self, tls: Option<Box<Session>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Gives the system what there is to send; false = it takes no more for now.
+    pub(super) fn send(&mut self) -> io::Result<bool> {
+        if self.tls.is_some() {
+            return self.send_sealed();
+        }
+        let out = self.h2.out();
+        while !out.is_empty() {
+            match self.socket.try_write(out.unsent()) {
+                Ok(n) => out.consume(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn send_sealed(&mut self) -> io::Result<bool> {
+        let (Some(tls), out) = (&mut self.tls, self.h2.out()) else { return Ok(true) };
+        loop {
+            let mut full = false;
+            while !out.is_empty() && !full {
+                let n = tls.seal(out.unsent())?;
+                out.consume(n);
+                full = n == 0;
+            }
+            if self.closing && out.is_empty() {
+                tls.close();
+            }
+            match tls.write_to(&self.socket) {
+                Ok(()) if out.is_empty() => return Ok(true),
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether something is still to be sent.
+    pub(super) fn has_unsent(&mut self) -> bool {
+        !self.h2.out().is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
     pub(super) fn upstream(&mut self) -> Option<&mut Upstream> {
@@ -154,9 +208,12 @@ impl Conn {
     }
 
     /// Whether it is a connection to an endpoint that takes one more call.
-    pub(super) fn takes_calls(&self, lifetime: &Lifetime, now: Instant) -> bool {
+    /// `tls` = the settings that connections are opened under now.
+    pub(super) fn takes_calls(&self, lifetime: &Lifetime, tls: u64, now: Instant) -> bool {
         let Peer::Engine(upstream) = &self.peer else { return false };
-        !upstream.retired && lifetime.takes(&upstream.age(self.h2.streams()), now)
+        !upstream.retired
+            && upstream.tls == tls
+            && lifetime.takes(&upstream.age(self.h2.streams()), now)
     }
 
     /// Keeps apart what must not be shared between lists.

@@ -65,7 +65,12 @@ impl State {
     /// The connection is gone, and its calls with it.
     pub(super) fn close(&mut self, at: u32) {
         self.lost_calls(at, false);
-        let Some(conn) = self.conns.remove(at) else { return };
+        let Some(mut conn) = self.conns.remove(at) else { return };
+        if let Some(tls) = &mut conn.tls {
+            // The last word, if the system takes it at once.
+            tls.close();
+            let _ = tls.write_to(&conn.socket);
+        }
         // Whoever waits for the socket wakes up and finds the connection gone.
         if let Err(error) = SockRef::from(&*conn.socket).shutdown(std::net::Shutdown::Both) {
             tracing::trace!(%error, "the other end was faster");

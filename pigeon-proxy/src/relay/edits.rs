@@ -1,20 +1,21 @@
 //! Fields on their way through: what is dropped, added and kept (RFC 9110 section 7.6), and what a route edits.
 
-use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use super::list::{Edited, List};
 use super::state::State;
 use crate::filter::{Edits, HeaderEdits};
 use crate::h2::fields::{Fields, Indexing};
+use crate::http::Client;
 
 /// The fields for the engine, but for those that differ from call to call (see [`per_call`]).
-pub(super) fn forwarded(list: &List, grpc: bool, peer: IpAddr) -> Fields {
+/// `secure` = the engine is spoken to by TLS.
+pub(super) fn forwarded(list: &List, grpc: bool, client: &Client, secure: bool) -> Fields {
     let mut fields = Fields::new();
     let authority = list.authority();
     let mut hops = Vec::new();
     let (mut proto, mut host) = (false, false);
-    pseudo(list, authority, &mut fields);
+    pseudo(list, authority, secure, &mut fields);
     for (name, value, indexing) in list.fields.iter().filter(|(name, ..)| !name.starts_with(b":")) {
         match name {
             b"host" | b"proxy-authorization" | b"expect" => continue,
@@ -34,10 +35,10 @@ pub(super) fn forwarded(list: &List, grpc: bool, peer: IpAddr) -> Fields {
         }
         fields.push(name, value, indexing);
     }
-    hops.extend_from_slice(peer.to_string().as_bytes());
+    hops.extend_from_slice(client.peer.to_string().as_bytes());
     fields.push(b"x-forwarded-for", &hops, Indexing::Incremental);
     if !proto {
-        fields.push(b"x-forwarded-proto", b"http", Indexing::Incremental);
+        fields.push(b"x-forwarded-proto", client.scheme().as_bytes(), Indexing::Incremental);
     }
     if !host && !authority.is_empty() {
         fields.push(b"x-forwarded-host", authority.as_bytes(), Indexing::Incremental);
@@ -45,14 +46,17 @@ pub(super) fn forwarded(list: &List, grpc: bool, peer: IpAddr) -> Fields {
     fields
 }
 
-fn pseudo(list: &List, authority: &str, fields: &mut Fields) {
+fn pseudo(list: &List, authority: &str, secure: bool, fields: &mut Fields) {
     for (name, value, indexing) in
         list.fields.iter().take_while(|(name, ..)| name.starts_with(b":"))
     {
         match name {
             b":authority" => {}
-            // The connection to the engine is in the clear, whatever the caller's was.
-            b":scheme" => fields.push(name, b"http", Indexing::Indexed),
+            // What the connection to the engine is, whatever the caller's was.
+            b":scheme" => {
+                let scheme: &[u8] = if secure { b"https" } else { b"http" };
+                fields.push(name, scheme, Indexing::Indexed);
+            }
             _ => fields.push(name, value, indexing),
         }
     }
@@ -62,21 +66,21 @@ fn pseudo(list: &List, authority: &str, fields: &mut Fields) {
 }
 
 impl State {
-    /// `list` as `edits` change it; what was made of a list that comes again is kept, under a number of its own,
+    /// `list` as edits change it (`by` = their number, and whether the engine is spoken to by TLS); what was made of a list that comes again is kept, under a number of its own,
     /// until other edits are asked for.
     pub(super) fn edited(
         &mut self,
         list: &List,
-        edits: &Edits,
+        by: (u64, bool),
         make: impl FnOnce() -> Fields,
     ) -> Arc<Edited> {
         let mut known = list.edited.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(edited) = known.as_ref().filter(|edited| edited.by == edits.id) {
+        if let Some(edited) = known.as_ref().filter(|edited| edited.by == by) {
             return Arc::clone(edited);
         }
         let shared = list.id != 0;
         let id = if shared { self.shared.number() } else { 0 };
-        let edited = Arc::new(Edited { by: edits.id, id, fields: make() });
+        let edited = Arc::new(Edited { by, id, fields: make() });
         if shared {
             *known = Some(Arc::clone(&edited));
         }

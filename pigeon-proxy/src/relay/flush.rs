@@ -1,7 +1,6 @@
 //! Output: one write per connection and turn.
 
 use std::future::poll_fn;
-use std::io;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
@@ -52,20 +51,16 @@ impl State {
     fn flush_one(&mut self, at: u32) {
         let Some(conn) = self.conns.get_mut(at) else { return };
         conn.dirty = false;
-        let out = conn.h2.out();
-        while !out.is_empty() {
-            match conn.socket.try_write(out.unsent()) {
-                Ok(n) => out.consume(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    conn.blocked = true;
-                    self.wait_for_room(at);
-                    break;
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a connection broke");
-                    self.close(at);
-                    return;
-                }
+        match conn.send() {
+            Ok(true) => {}
+            Ok(false) => {
+                conn.blocked = true;
+                self.wait_for_room(at);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection broke");
+                self.close(at);
+                return;
             }
         }
         self.flushed(at);
@@ -75,7 +70,7 @@ impl State {
     fn flushed(&mut self, at: u32) {
         let Some(conn) = self.conns.get_mut(at) else { return };
         let left = conn.h2.out().len();
-        if left == 0 && conn.closing {
+        if conn.closing && !conn.has_unsent() {
             self.close(at);
             return;
         }

@@ -23,8 +23,8 @@ pub(super) struct List {
 
 /// A list as a route changes it.
 pub(super) struct Edited {
-    /// Which edits made it.
-    pub(super) by: u64,
+    /// Which edits made it, and whether for TLS.
+    pub(super) by: (u64, bool),
     /// As [`List::id`].
     pub(super) id: u64,
     pub(super) fields: Fields,
@@ -53,8 +53,8 @@ pub(super) struct Request {
     /// A page of a browser calls.
     pub(super) from_page: bool,
     pub(super) content_length: Option<u64>,
-    /// The fields for the engine, made when first needed.
-    pub(super) forwarded: OnceLock<Fields>,
+    /// The fields for an engine in the clear, and for one by TLS, made when first needed.
+    pub(super) forwarded: [OnceLock<Fields>; 2],
     /// The route, and of which table: the same list takes the same route until the table changes.
     pub(super) route: Mutex<Option<Route>>,
 }
@@ -152,7 +152,7 @@ fn request(fields: &Fields) -> Result<Request, head::Malformed> {
         from_page,
         has_id: fields.get(b"x-request-id").is_some_and(|id| !id.is_empty()),
         content_length,
-        forwarded: OnceLock::new(),
+        forwarded: Default::default(),
         route: Mutex::new(None),
     })
 }

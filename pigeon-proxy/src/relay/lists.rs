@@ -29,9 +29,9 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Keeps apart the lists of different listeners and senders.
+    /// Keeps apart the lists of different listeners and senders: an address, a certificate, TLS or none.
     pub(super) fn origin(&self, client: &Client) -> u64 {
-        self.hasher.hash_one((&client.listener, client.peer))
+        self.hasher.hash_one((&client.listener, client.peer, client.secure, &client.certificate))
     }
 
     /// A number that no list has had.
@@ -41,7 +41,7 @@ impl Shared {
     }
 
     /// The list of these fields that everybody shares. `origin` keeps apart what must not be shared: what is
-    /// worked out for a request depends on its listener and its sender's address.
+    /// worked out for a request depends on its listener and its sender.
     fn list(&mut self, fields: &Fields, wanted: Wanted, origin: u64) -> Arc<List> {
         let key = self.hasher.hash_one((fields, wanted as u8, origin));
         if let Some(list) = self.by_content.get(&key)

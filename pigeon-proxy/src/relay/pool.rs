@@ -15,8 +15,9 @@ use super::state::State;
 use super::{Relay, Relayed};
 use crate::engine::lifetime::Lifetime;
 use crate::engine::{Endpoint, Engine};
-use crate::http::{DialError, dial, unreachable};
+use crate::http::{DialError, Dialled, dial, unreachable};
 use crate::reject::Rejection;
+use crate::tls::Speaks;
 
 /// Unsent output above which a connection is not given more calls while another can take them.
 const BACKLOG: usize = 64 << 10;
@@ -90,7 +91,7 @@ impl State {
             if conn.closing || conn.h2.streams() >= most || !conn.h2.can_open() {
                 continue;
             }
-            if !conn.takes_calls(&lifetime, self.now) {
+            if !conn.takes_calls(&lifetime, settings.tls_id(), self.now) {
                 continue;
             }
             if conn.h2.out().len() < BACKLOG {
@@ -116,16 +117,16 @@ impl State {
         &mut self,
         engine: Arc<Engine>,
         endpoint: Arc<Endpoint>,
-        dialled: Result<TcpStream, DialError>,
+        dialled: Result<Dialled, DialError>,
     ) -> Option<(Ref, Arc<TcpStream>)> {
         let id = endpoint.id();
         let pool = self.pools.get_mut(&id)?;
         pool.dials -= 1;
         match dialled {
-            Ok(socket) => {
+            Ok(dialled) => {
                 engine.dial_succeeded(&endpoint);
-                let socket = Arc::new(socket);
-                let at = self.add_upstream(Arc::clone(&socket), engine, endpoint);
+                let (at, socket) = self.add_upstream(dialled, engine, endpoint);
+                self.receive_opened(at);
                 self.serve_pool(id);
                 Some((at, socket))
             }
@@ -144,11 +145,13 @@ impl State {
 
     fn add_upstream(
         &mut self,
-        socket: Arc<TcpStream>,
+        dialled: Dialled,
         engine: Arc<Engine>,
         endpoint: Arc<Endpoint>,
-    ) -> Ref {
+    ) -> (Ref, Arc<TcpStream>) {
         let id = endpoint.id();
+        let (socket, session) = dialled.stream.into_parts();
+        let socket = Arc::new(socket);
         let upstream = Upstream {
             engine,
             endpoint,
@@ -157,13 +160,15 @@ impl State {
             idle_since: self.now,
             seed: fastrand::u64(..),
             retired: false,
+            tls: dialled.tls,
         };
-        let reference = self.conns.insert(Conn::engine(socket, upstream, self.now));
+        let conn = Conn::engine(Arc::clone(&socket), upstream, self.now).by(session);
+        let reference = self.conns.insert(conn);
         self.touch(reference.at);
         if let Some(pool) = self.pools.get_mut(&id) {
             pool.conns.push(reference.at);
         }
-        reference
+        (reference, socket)
     }
 
     /// The endpoint cannot be reached: the calls that wait for a connection go elsewhere, unless others are
@@ -288,7 +293,7 @@ pub(super) fn per_connection(pool: &model::Pool) -> usize {
 /// Opens a connection and serves it to its end.
 async fn open(relay: Arc<Relay>, engine: Arc<Engine>, endpoint: Arc<Endpoint>) {
     let limit = engine.settings().pool.dial_timeout.duration();
-    let dialled = dial(endpoint.address(), limit).await;
+    let dialled = dial(&endpoint, limit, Speaks::H2).await;
     let opened = relay.turn(|state| state.dialled(engine, endpoint, dialled));
     if let Some((at, socket)) = opened {
         Relayed::new(relay, at, socket).run().await;

@@ -14,6 +14,7 @@ use super::flush::TOO_MUCH;
 use super::slab::Ref;
 use super::state::{FRAME, State};
 use crate::http::Client;
+use crate::tls::{Got, Stream};
 
 /// How reading went.
 enum Turn {
@@ -39,20 +40,22 @@ impl Relay {
     /// drains: what the client has sent is served, and it is told to go elsewhere.
     pub(crate) fn accept(
         self: &Arc<Self>,
-        socket: TcpStream,
+        stream: Stream,
         client: Arc<Client>,
         settings: &Listener,
         first: &[u8],
         leaving: bool,
     ) -> Relayed {
+        let (socket, tls) = stream.into_parts();
         let socket = Arc::new(socket);
         let conn = self.turn(|state| {
             let origin = state.shared.origin(&client);
             let now = state.now;
-            let conn = Conn::client(Arc::clone(&socket), client, settings, origin, now);
+            let conn = Conn::client(Arc::clone(&socket), client, settings, origin, now).by(tls);
             let reference = state.conns.insert(conn);
             state.touch(reference.at);
             state.receive(reference.at, first);
+            state.receive_opened(reference);
             if leaving {
                 state.send_away(reference.at, false);
             }
@@ -86,12 +89,13 @@ impl Relayed {
                 Turn::Closed => return,
             }
         }
-        relay.turn(|state| {
-            if state.conns.find(*conn).is_some() {
-                state.close(conn.at);
-            }
-        });
+        relay.turn(|state| state.close_found(*conn));
     }
+}
+
+fn read_plain(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<Got> {
+    let count = socket.try_read(buffer)?;
+    Ok(Got { count, drained: count < buffer.len(), closed: count == 0 })
 }
 
 impl State {
@@ -102,22 +106,21 @@ impl State {
             return Turn::Paused(Arc::clone(reader));
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        let read = socket.try_read(&mut buffer[FRAME..]);
+        let read = match &mut conn.tls {
+            None => read_plain(socket, &mut buffer[FRAME..]),
+            Some(tls) => tls.read(socket, &mut self.sealed, &mut buffer[FRAME..]),
+        };
         let turn = match read {
-            Ok(0) => {
-                self.close(reference.at);
-                Turn::Closed
-            }
-            Ok(n) => {
-                let most = buffer.len() - FRAME;
-                let kept = self.conns.find(reference).map_or(0, |conn| conn.h2.kept().len());
-                let from = FRAME - kept.min(FRAME);
-                if let Some(conn) = self.conns.find(reference) {
-                    conn.h2.take_kept_into(&mut buffer[from..FRAME]);
+            Ok(Got { count, drained, closed }) => {
+                self.take_in(reference, &mut buffer, count);
+                if closed {
+                    self.close_found(reference);
+                    Turn::Closed
+                } else if drained {
+                    Turn::Drained
+                } else {
+                    Turn::More
                 }
-                self.receive(reference.at, &buffer[from..FRAME + n]);
-                self.count_read(n);
-                if n < most { Turn::Drained } else { Turn::More }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Turn::More,
             Err(error) => {
@@ -128,6 +131,46 @@ impl State {
         };
         self.buffer = buffer;
         turn
+    }
+
+    /// Handles `count` bytes that a connection has received; they stand behind the room for what was kept.
+    fn take_in(&mut self, reference: Ref, buffer: &mut [u8], count: usize) {
+        let Some(conn) = self.conns.find(reference) else { return };
+        if count > 0 {
+            let from = FRAME - conn.h2.kept().len().min(FRAME);
+            conn.h2.take_kept_into(&mut buffer[from..FRAME]);
+            self.receive(reference.at, &buffer[from..FRAME + count]);
+        }
+        // Only TLS has something to send of its own: an alert, or new keys.
+        let conn = self.conns.find(reference);
+        if conn.is_some_and(|conn| conn.tls.as_ref().is_some_and(|tls| tls.wants_write())) {
+            self.touch(reference.at);
+        }
+        self.count_read(count);
+    }
+
+    /// Handles what came with the handshake of TLS and was opened then.
+    pub(super) fn receive_opened(&mut self, reference: Ref) {
+        let by_tls = self.conns.find(reference).is_some_and(|conn| conn.tls.is_some());
+        if !by_tls {
+            return;
+        }
+        self.expect_sealed();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let conn = self.conns.find(reference).and_then(|conn| conn.tls.as_mut());
+        let opened = conn.map_or(Ok(0), |tls| tls.take(&mut buffer[FRAME..]));
+        match opened {
+            Ok(count) => self.take_in(reference, &mut buffer, count),
+            Err(_) => self.close_found(reference),
+        }
+        self.buffer = buffer;
+    }
+
+    /// Closes a connection unless it is gone already.
+    fn close_found(&mut self, reference: Ref) {
+        if self.conns.find(reference).is_some() {
+            self.close(reference.at);
+        }
     }
 
     /// Handles what a connection has received, what was kept of it before in front.

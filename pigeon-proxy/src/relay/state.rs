@@ -19,6 +19,8 @@ use crate::h2::fields::Fields;
 
 /// Bytes read at once: what is cut off of a frame before them, and at most this much after it.
 const READ: usize = 128 << 10;
+/// The same by TLS: a record that was cut off before, of at most 16 KiB and a little, may be opened with it.
+const READ_SEALED: usize = READ - (17 << 10);
 /// The longest beginning of a frame that is kept from one read to the next.
 pub(super) const FRAME: usize = 17 << 10;
 /// Output buffers kept for the next connection that has something to send, and how large at most.
@@ -49,6 +51,8 @@ pub(super) struct State {
     /// Memory was given back since something was read.
     pub(super) gave_back: bool,
     pub(super) buffer: Vec<u8>,
+    /// What was read and is to be opened; empty until there is TLS.
+    pub(super) sealed: Vec<u8>,
     spare: Vec<Vec<u8>>,
     /// The list that is being decoded.
     pub(super) fields: Fields,
@@ -74,9 +78,15 @@ impl State {
             has_read: false,
             gave_back: false,
             buffer: vec![0; FRAME + READ],
+            sealed: Vec::new(),
             spare: Vec::new(),
             fields: Fields::new(),
         }
+    }
+
+    /// Has the room to read what is to be opened.
+    pub(super) fn expect_sealed(&mut self) {
+        self.sealed.resize(READ_SEALED, 0);
     }
 
     pub(super) fn now_ms(&self) -> u64 {

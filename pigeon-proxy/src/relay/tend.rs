@@ -47,10 +47,17 @@ impl State {
     fn retire_old(&mut self, id: u64, lifetime: &Lifetime) {
         let now = self.now;
         let Some(pool) = self.pools.get(&id) else { return };
+        // An engine that is gone lets its calls end.
+        let settings = pool.engine.settings();
+        let tls = settings.tls_id();
         let (mut old, mut idle, mut ready) = (Vec::new(), Vec::new(), 0);
         for &at in &pool.conns {
             let Some(conn) = self.conns.get(at) else { continue };
             let Peer::Engine(upstream) = &conn.peer else { continue };
+            if upstream.tls != tls {
+                old.push(at);
+                continue;
+            }
             match lifetime.fate(&upstream.age(conn.h2.streams()), now) {
                 Fate::Keep => ready += 1,
                 Fate::Retire | Fate::Close => old.push(at),
@@ -87,8 +94,7 @@ impl State {
         let (Some(table), true) = (self.gateway.table(), self.gateway.relays()) else { return };
         for engine in table.engines.values() {
             let settings = engine.settings();
-            let http1 = settings.protocol == pigeon_proto::model::Protocol::Http1;
-            if settings.pool.warm == 0 || http1 {
+            if settings.pool.warm == 0 || !settings.protocol.is_http2(true) {
                 continue;
             }
             for member in settings.members.iter().filter(|member| takes_calls(member)) {

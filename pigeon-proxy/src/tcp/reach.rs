@@ -6,9 +6,10 @@ use tokio::net::TcpStream;
 
 use crate::admit::Permit;
 use crate::engine::Engine;
-use crate::http::{Admitting, DialError, dial, unreachable};
+use crate::http::{Admitting, DialError, Dialled, dial, unreachable};
 use crate::record::Record;
 use crate::reject::Rejection;
+use crate::tls::{Speaks, Stream};
 
 /// Waits for a slot and connects to its endpoint. One that cannot be reached has seen nothing, so it goes on to
 /// another.
@@ -17,17 +18,24 @@ pub(super) async fn reach(
     hash: Option<u64>,
     record: &mut Record,
 ) -> Result<(Permit, TcpStream), Rejection> {
+    // An engine with TLS is never spoken to in the clear, and raw connections pass as they are.
+    if engine.settings().tls.is_some() {
+        tracing::debug!(engine = %engine.name(), "no raw connections to an engine with tls");
+        return Err(Rejection::ConnectFailed);
+    }
     let mut admitting = Admitting::new(Arc::clone(engine), hash, None);
     loop {
         let permit = admitting.slot(record).await?;
         let endpoint = permit.endpoint();
         record.goes_to(endpoint);
         let limit = engine.settings().pool.dial_timeout.duration();
-        match dial(endpoint.address(), limit).await {
-            Ok(socket) => {
+        match dial(endpoint, limit, Speaks::Any).await {
+            Ok(Dialled { stream: Stream::Plain(socket), .. }) => {
                 engine.dial_succeeded(endpoint);
                 return Ok((permit, socket));
             }
+            // It has come to speak TLS meanwhile.
+            Ok(_) => return Err(Rejection::ConnectFailed),
             // Ours, not the endpoint's.
             Err(DialError::Exhausted) => return Err(Rejection::Overloaded),
             Err(error) => {

@@ -11,6 +11,7 @@ use super::error::{BadValue, Contradiction, Errors};
 use super::health::{Ejection, Health, HealthForm};
 use super::pool::{Pool, PoolMode, check_slots};
 use super::text::{Address, Millis, as_text, clip};
+use super::tls::EngineTls;
 
 /// A named upstream service: its endpoints, and how to balance, pool and limit it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
@@ -42,6 +43,10 @@ pub struct Engine {
     /// Passive health checks: endpoints whose calls fail rest for a while.
     #[deserr(default)]
     pub ejection: Ejection,
+    /// The endpoints speak TLS; without it they are spoken to in the clear.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<EngineTls>,
 }
 
 /// One address of an engine.
@@ -135,7 +140,7 @@ fn is_header_name(s: &str) -> bool {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Protocol {
-    /// gRPC calls by cleartext HTTP/2, all others by HTTP/1.1.
+    /// gRPC calls by HTTP/2, all others by HTTP/1.1.
     #[default]
     #[deserr(rename = "auto")]
     Auto,
@@ -145,10 +150,25 @@ pub enum Protocol {
     /// Cleartext HTTP/2 (prior knowledge) for everything.
     #[deserr(rename = "h2c")]
     H2c,
+    /// HTTP/2 by TLS for everything.
+    #[deserr(rename = "h2")]
+    H2,
+}
+
+impl Protocol {
+    /// Whether a call goes by HTTP/2.
+    pub fn is_http2(self, grpc: bool) -> bool {
+        match self {
+            Self::H2c | Self::H2 => true,
+            Self::Http1 => false,
+            Self::Auto => grpc,
+        }
+    }
 }
 
 pub(super) fn check(e: Engine, _: ValuePointerRef) -> Result<Engine, Contradiction> {
     check_hash_key(&e)?;
+    check_protocol(&e)?;
     let mut seen = std::collections::HashSet::new();
     for a in &e.endpoints {
         if !seen.insert(&a.address) {
@@ -173,6 +193,17 @@ pub(super) fn check_endpoint(e: Endpoint, _: ValuePointerRef) -> Result<Endpoint
     }
     check_slots(e.slots)?;
     Ok(e)
+}
+
+fn check_protocol(e: &Engine) -> Result<(), Contradiction> {
+    let message = match (e.protocol, &e.tls) {
+        (Protocol::H2c, Some(_)) => {
+            "is h2c, which is HTTP/2 in the clear, but tls is set; write h2, or remove tls"
+        }
+        (Protocol::H2, None) => "is h2, which is HTTP/2 by TLS; set tls, or write h2c",
+        _ => return Ok(()),
+    };
+    Err(Contradiction("/protocol", code::CONFLICTING_FIELDS, message.into()))
 }
 
 fn check_hash_key(e: &Engine) -> Result<(), Contradiction> {

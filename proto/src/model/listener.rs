@@ -6,8 +6,9 @@ use serde::Serialize;
 use super::code;
 use super::error::{Contradiction, Errors};
 use super::text::{BindAddress, Millis};
+use super::tls::ListenerTls;
 
-/// An address the proxies listen on: HTTP/1.1 and cleartext HTTP/2 on one port, or raw connections.
+/// An address the proxies listen on: HTTP/1.1 and HTTP/2 on one port, or raw connections.
 #[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
 #[deserr(deny_unknown_fields, error = Errors, validate = check -> Contradiction)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -37,6 +38,10 @@ pub struct Listener {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<Millis>,
+    /// Callers speak TLS; without it they speak in the clear.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
 /// What is spoken on a listener.
@@ -67,6 +72,7 @@ impl Listener {
             header_timeout: Millis::new(10_000),
             idle_timeout: None,
             max_lifetime: None,
+            tls: None,
         }
     }
 }
@@ -94,6 +100,10 @@ pub(super) fn check(
         l.idle_timeout.get_or_insert(IDLE_TIMEOUT);
     }
     only_tcp(&l)?;
+    if l.protocol == ListenerProtocol::Tcp && l.tls.is_some() {
+        let message = "is not for raw connections; remove it, or set protocol: auto".into();
+        return Err(Contradiction("/tls", code::CONFLICTING_FIELDS, message));
+    }
     Ok(l)
 }
 

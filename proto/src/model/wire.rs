@@ -13,6 +13,7 @@ mod engine;
 mod own;
 mod pool;
 mod route;
+mod tls;
 
 impl Spec {
     /// The wire form.
@@ -102,6 +103,7 @@ impl From<&Listener> for v1::Listener {
             protocol: protocol.into(),
             idle_timeout_ms: l.idle_timeout.map(Millis::as_ms),
             max_lifetime_ms: time_or_zero(l.max_lifetime),
+            tls: l.tls.as_ref().map(Into::into),
         }
     }
 }
@@ -117,7 +119,10 @@ impl TryFrom<v1::Listener> for Listener {
             Ok(v1::listener::Protocol::Tcp) => Ok(ListenerProtocol::Tcp),
             Err(_) => Err(unknown("/protocol", w.protocol)),
         });
-        let (Some(address), Some(protocol)) = (address, protocol) else { return Err(errors) };
+        let tls = errors.keep(w.tls.map(tls::wire_listener_tls).transpose());
+        let (Some(address), Some(protocol), Some(tls)) = (address, protocol, tls) else {
+            return Err(errors);
+        };
         let value = Self {
             address,
             protocol,
@@ -127,6 +132,7 @@ impl TryFrom<v1::Listener> for Listener {
             header_timeout: Millis::new(w.header_timeout_ms),
             idle_timeout: w.idle_timeout_ms.map(Millis::new),
             max_lifetime: some_time(w.max_lifetime_ms),
+            tls,
         };
         checked(value, "", listener::check)
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::engine::{ConnectionFields, EngineFields, HealthFields};
+use crate::cli::tls::EngineTlsFields;
 use crate::cli::values::{Limit, StaticEndpoint, word};
 use crate::commands::object::Fields;
 
@@ -28,6 +29,7 @@ pub(super) fn of(args: &EngineFields) -> Fields {
     fields.put("protocol", args.protocol.map(word));
     connections(&mut fields, &args.connections);
     health(&mut fields, &args.health);
+    tls(&mut fields, &args.tls);
     fields
 }
 
@@ -66,6 +68,15 @@ fn health(fields: &mut Fields, args: &HealthFields) {
     fields.text("ejection/time", args.eject_time.as_ref());
     fields.text("ejection/max_time", args.eject_max_time.as_ref());
     fields.put("ejection/max_ejected", args.eject_max);
+}
+
+fn tls(fields: &mut Fields, args: &EngineTlsFields) {
+    // What is there of it stays.
+    fields.put("tls", args.tls.map(|on| if on { json!({}) } else { Value::Null }));
+    fields.text("tls/ca", args.tls_ca.as_ref());
+    fields.text("tls/server_name", args.tls_server_name.as_ref());
+    fields.text("tls/certificate", args.tls_cert.as_ref());
+    fields.text("tls/key", args.tls_key.as_ref());
 }
 
 fn endpoint(endpoint: &StaticEndpoint) -> Value {

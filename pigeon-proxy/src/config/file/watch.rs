@@ -1,4 +1,4 @@
-//! Notices that a file was saved: written in place, replaced by an editor, or swapped behind a symbolic link
+//! Notices that files were saved: written in place, replaced by an editor, or swapped behind a symbolic link
 //! as Kubernetes does with a mounted ConfigMap.
 //!
 //! The folders are watched, not the file, for a replaced file is another one. The file is also looked at now
@@ -19,15 +19,15 @@ use crate::config::Timings;
 /// A file that never rests is read all the same, after so many waits.
 const SETTLE_ROUNDS: usize = 50;
 
-/// Changes of one file.
-pub(super) struct Changes {
-    path: PathBuf,
+/// Changes of files.
+pub(crate) struct Changes {
+    paths: Vec<PathBuf>,
     timings: Timings,
     event: Arc<Notify>,
     /// Reports as long as it lives; none where the system cannot.
     _watcher: Option<RecommendedWatcher>,
-    /// What was there when the file was last read (`None`: no file); at first not even that is known.
-    seen: Option<Option<Stamp>>,
+    /// What was there when the files were last read (`None`: no file); at first not even that is known.
+    seen: Option<Vec<Option<Stamp>>>,
 }
 
 /// What differs after a save.
@@ -40,42 +40,46 @@ struct Stamp {
 }
 
 impl Changes {
-    /// From now on.
+    /// Of one file, from now on.
     pub(super) fn of(path: &Path, timings: Timings) -> Self {
+        Self::of_all(vec![path.to_owned()], timings)
+    }
+
+    /// From now on.
+    pub(crate) fn of_all(paths: Vec<PathBuf>, timings: Timings) -> Self {
         let event = Arc::new(Notify::new());
-        let watcher = match watch(path, Arc::clone(&event)) {
+        let watcher = match watch(&paths, Arc::clone(&event)) {
             Ok(watcher) => Some(watcher),
             Err(e) => {
                 let every = timings.file_poll;
                 tracing::warn!(
-                    "the system reports no changes of {} ({e}); looking every {every:?} instead",
-                    path.display()
+                    "the system reports no changes of {paths:?} ({e}); looking every {every:?} instead"
                 );
                 None
             }
         };
         // What was saved between reading the file and watching it must be noticed: nothing was seen yet.
-        Self { path: path.to_owned(), timings, event, _watcher: watcher, seen: None }
+        Self { paths, timings, event, _watcher: watcher, seen: None }
     }
 
-    /// Waits until the file has changed and then rested for a moment.
-    pub(super) async fn next(&mut self) {
-        while Some(stamp(&self.path)) == self.seen {
+    /// Waits until one has changed and then all rested for a moment.
+    pub(crate) async fn next(&mut self) {
+        while Some(stamps(&self.paths)) == self.seen {
             // Nothing is lost between the two: a permit stays with `event`.
             let _ = timeout(self.timings.file_poll, self.event.notified()).await;
         }
         for _ in 0..SETTLE_ROUNDS {
-            let before = stamp(&self.path);
-            self.seen = Some(before);
+            let before = stamps(&self.paths);
+            self.seen = Some(before.clone());
             sleep(self.timings.file_settle).await;
-            if stamp(&self.path) == before {
+            if stamps(&self.paths) == before {
                 return;
             }
         }
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
+fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
     // Follows links: it is the content that counts.
     let of = |m: Metadata| Stamp {
         file: (m.dev(), m.ino()),
@@ -83,10 +87,10 @@ fn stamp(path: &Path) -> Option<Stamp> {
         modified: (m.mtime(), m.mtime_nsec()),
         changed: (m.ctime(), m.ctime_nsec()),
     };
-    std::fs::metadata(path).ok().map(of)
+    paths.iter().map(|path| std::fs::metadata(path).ok().map(of)).collect()
 }
 
-fn watch(path: &Path, event: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+fn watch(paths: &[PathBuf], event: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let report = move |result: notify::Result<notify::Event>| {
         // Reading the file is an event, too, and would wake us for ever.
         if result.is_ok_and(|e| !e.kind.is_access()) {
@@ -95,8 +99,8 @@ fn watch(path: &Path, event: Arc<Notify>) -> notify::Result<RecommendedWatcher> 
     };
     let mut watcher = notify::recommended_watcher(report)?;
     // Where the name is, and where a link leads.
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folders: BTreeSet<PathBuf> = [path, real.as_path()].into_iter().map(folder).collect();
+    let real: Vec<_> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let folders: BTreeSet<PathBuf> = paths.iter().chain(&real).map(|p| folder(p)).collect();
     for folder in folders {
         watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::pool::Pool;
 use crate::engine::{Endpoint, Engine};
+use crate::tls::{Speaks, Stream};
 
 /// A machine that is gone without a word is noticed after about a minute. Not by HTTP/2 pings: many gRPC
 /// servers close connections that ping more often than every five minutes.
@@ -36,13 +37,23 @@ impl From<hyper::Error> for DialError {
     }
 }
 
-/// Opens a TCP connection, to whichever address of the host answers first in order.
-pub(crate) async fn dial(address: &Address, limit: Duration) -> Result<TcpStream, DialError> {
-    let dialled = tokio::time::timeout(limit, connect(address)).await;
+/// A connection to an endpoint.
+pub(crate) struct Dialled {
+    pub(crate) stream: Stream,
+    /// The TLS settings it was opened under; 0 = in the clear.
+    pub(crate) tls: u64,
+}
+
+/// Opens a connection, to whichever address of the host answers first in order, and shakes hands if the engine
+/// speaks TLS.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    limit: Duration,
+    speaks: Speaks,
+) -> Result<Dialled, DialError> {
+    let dialled = tokio::time::timeout(limit, Box::pin(open(endpoint, speaks))).await;
     match dialled {
-        Ok(Ok(socket)) => Ok(socket),
-        Ok(Err(error)) if is_exhausted(&error) => Err(DialError::Exhausted),
-        Ok(Err(error)) => Err(DialError::Failed(error.to_string())),
+        Ok(dialled) => dialled,
         Err(_) => Err(DialError::Timeout(limit)),
     }
 }
@@ -52,6 +63,18 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let none_left = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| none_left.contains(&code))
+}
+
+async fn open(endpoint: &Endpoint, speaks: Speaks) -> Result<Dialled, DialError> {
+    let tls = endpoint.engine().settings().tls.clone();
+    let address = endpoint.address();
+    let socket = connect(address).await.map_err(|error| match is_exhausted(&error) {
+        true => DialError::Exhausted,
+        false => DialError::Failed(error.to_string()),
+    })?;
+    let Some(tls) = tls else { return Ok(Dialled { stream: Stream::Plain(socket), tls: 0 }) };
+    let stream = tls.connect(socket, address, speaks).await.map_err(DialError::Failed)?;
+    Ok(Dialled { stream: Stream::Endpoint(Box::new(stream)), tls: tls.id() })
 }
 
 async fn connect(address: &Address) -> io::Result<TcpStream> {

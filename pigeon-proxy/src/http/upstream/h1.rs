@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use pigeon_proto::model::{self, Address};
+use pigeon_proto::model;
 
 use super::Link;
-use super::dial::{DialError, dial, dialled};
+use super::dial::{DialError, Dialled, dial, dialled};
 use super::pool::Pool;
-use crate::engine::Endpoint;
 use crate::engine::lifetime::{Age, Fate, Lifetime};
+use crate::engine::{Endpoint, Settings};
 use crate::http::upload::RequestBody;
+use crate::tls::Speaks;
 
 /// Idle connections kept per endpoint and worker.
 const MOST_IDLE: usize = 256;
@@ -35,6 +36,8 @@ struct State {
 struct Connection {
     sender: SendRequest<RequestBody>,
     age: Age,
+    /// The TLS settings it was opened under.
+    tls: u64,
 }
 
 /// A connection in use.
@@ -43,24 +46,27 @@ pub(in crate::http) struct H1Link {
     pub(super) reused: bool,
     pub(super) pool: Arc<Pool>,
     age: Age,
+    tls: u64,
 }
 
 /// An idle connection, or a new one.
 pub(super) async fn link(
     pool: &Arc<Pool>,
-    address: &Address,
-    settings: &model::Pool,
+    endpoint: &Endpoint,
+    settings: &Settings,
     fresh: bool,
 ) -> Result<Link, DialError> {
-    let idle = if fresh { None } else { pool.h1.take(&Lifetime::from(settings), Instant::now()) };
+    let lifetime = Lifetime::from(&settings.pool);
+    let take = || pool.h1.take(&lifetime, settings.tls_id(), Instant::now());
+    let idle = if fresh { None } else { take() };
     let reused = idle.is_some();
-    let Connection { sender, mut age } = match idle {
+    let Connection { sender, mut age, tls } = match idle {
         Some(connection) => connection,
-        None => open(address, settings.dial_timeout.duration()).await?,
+        None => open(endpoint, settings.pool.dial_timeout.duration()).await?,
     };
     age.taken = age.taken.saturating_add(1);
     age.running = 1;
-    Ok(Link::H1(H1Link { sender, reused, pool: Arc::clone(pool), age }))
+    Ok(Link::H1(H1Link { sender, reused, pool: Arc::clone(pool), age, tls }))
 }
 
 /// Opens connections ahead of calls, as many as are missing.
@@ -79,7 +85,7 @@ pub(super) fn warm_up(
         let (pool, endpoint) = (Arc::clone(pool), Arc::clone(endpoint));
         let limit = settings.dial_timeout.duration();
         tokio::spawn(async move {
-            let opened = ready(open(endpoint.address(), limit).await).await;
+            let opened = ready(open(&endpoint, limit).await).await;
             dialled(&pool, &endpoint, opened.as_ref().err());
             let mut state = pool.h1.lock();
             state.opening -= 1;
@@ -96,11 +102,11 @@ async fn ready(opened: Result<Connection, DialError>) -> Result<Connection, Dial
     Ok(connection)
 }
 
-async fn open(address: &Address, dial_timeout: Duration) -> Result<Connection, DialError> {
-    let socket = TokioIo::new(dial(address, dial_timeout).await?);
+async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Connection, DialError> {
+    let Dialled { stream, tls } = dial(endpoint, limit, Speaks::Http1).await?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
-    let (sender, connection) = builder.handshake(socket).await?;
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Its calls are told by their own futures.
         if let Err(error) = connection.await {
@@ -110,7 +116,7 @@ async fn open(address: &Address, dial_timeout: Duration) -> Result<Connection, D
     let now = Instant::now();
     let seed = fastrand::u64(..);
     let age = Age { opened: now, seed, taken: 0, running: 0, idle_since: now };
-    Ok(Connection { sender, age })
+    Ok(Connection { sender, age, tls })
 }
 
 impl Idle {
@@ -118,10 +124,12 @@ impl Idle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, lifetime: &Lifetime, now: Instant) -> Option<Connection> {
+    /// `tls` = the settings that connections are opened under now.
+    fn take(&self, lifetime: &Lifetime, tls: u64, now: Instant) -> Option<Connection> {
         let mut state = self.lock();
         while let Some(connection) = state.idle.pop() {
-            if connection.sender.is_ready() && lifetime.takes(&connection.age, now) {
+            let usable = connection.sender.is_ready() && connection.tls == tls;
+            if usable && lifetime.takes(&connection.age, now) {
                 return Some(connection);
             }
         }
@@ -136,9 +144,9 @@ impl Idle {
     }
 
     /// Closes what is past its time.
-    pub(super) fn tend(&self, now: Instant, lifetime: &Lifetime) {
+    pub(super) fn tend(&self, now: Instant, lifetime: &Lifetime, tls: u64) {
         let mut state = self.lock();
-        let fate = |c: &Connection| match c.sender.is_closed() {
+        let fate = |c: &Connection| match c.sender.is_closed() || c.tls != tls {
             true => Fate::Close,
             false => lifetime.fate(&c.age, now),
         };
@@ -157,16 +165,16 @@ impl Idle {
 impl H1Link {
     /// Keeps the connection for the next call, as soon as it has taken note of the end of this one.
     pub(super) fn put_back(self) {
-        let Self { mut sender, pool, mut age, .. } = self;
+        let Self { mut sender, pool, mut age, tls, .. } = self;
         age.running = 0;
         age.idle_since = Instant::now();
         if sender.is_ready() {
-            pool.h1.put(Connection { sender, age });
+            pool.h1.put(Connection { sender, age, tls });
             return;
         }
         tokio::spawn(async move {
             if sender.ready().await.is_ok() {
-                pool.h1.put(Connection { sender, age });
+                pool.h1.put(Connection { sender, age, tls });
             }
         });
     }

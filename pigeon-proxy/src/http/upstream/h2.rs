@@ -6,15 +6,15 @@ mod connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use pigeon_proto::model::{self, Address, Reuse};
+use pigeon_proto::model::{self, Reuse};
 use tokio::sync::{oneshot, watch};
 
 use self::connection::{Connection, open};
 use super::Link;
 use super::dial::{DialError, dialled};
 use super::pool::Pool;
-use crate::engine::Endpoint;
 use crate::engine::lifetime::{Fate, Lifetime};
+use crate::engine::{Endpoint, Settings};
 use crate::http::upload::RequestBody;
 
 /// Dials of others that a call waits for before it gives up.
@@ -54,8 +54,8 @@ enum Wait {
 /// Room on a connection, or on a new one. A dial goes on when the call that began it has gone.
 pub(super) async fn link(
     pool: &Arc<Pool>,
-    address: &Address,
-    settings: &model::Pool,
+    endpoint: &Arc<Endpoint>,
+    settings: &Settings,
 ) -> Result<Link, DialError> {
     for _ in 0..PATIENCE {
         let wait = {
@@ -65,7 +65,7 @@ pub(super) async fn link(
             }
             match state.join_dial() {
                 Some(outcome) => Wait::ForOthers(outcome),
-                None => Wait::ForOwn(state.begin_dial(pool, address.clone(), settings)),
+                None => Wait::ForOwn(state.begin_dial(pool, endpoint, &settings.pool)),
             }
         };
         match wait {
@@ -100,7 +100,7 @@ pub(super) fn warm_up(
     let ready = state.connections.iter().filter(|c| c.has_room(most)).count();
     let missing = lifetime.to_open(ready, state.dials.len(), free);
     for _ in 0..missing {
-        let opened = state.begin_dial(pool, endpoint.address().clone(), settings);
+        let opened = state.begin_dial(pool, endpoint, settings);
         let (pool, endpoint) = (Arc::clone(pool), Arc::clone(endpoint));
         tokio::spawn(async move {
             let opened = opened.await.unwrap_or_else(|_| Err(stopping()));
@@ -123,14 +123,16 @@ impl Shared {
     }
 
     /// Closes what is past its time.
-    pub(super) fn tend(&self, now: Instant, lifetime: &Lifetime, settings: &model::Pool) {
+    pub(super) fn tend(&self, now: Instant, lifetime: &Lifetime, settings: &Settings) {
+        let tls = settings.tls_id();
         let mut state = self.lock();
         // Calls that run on one that retires hold it themselves, and the last of them closes it.
         state.connections.retain(|c| {
-            c.is_open() && !matches!(lifetime.fate(&c.age(), now), Fate::Retire | Fate::Close)
+            c.is_open_under(tls)
+                && !matches!(lifetime.fate(&c.age(), now), Fate::Retire | Fate::Close)
         });
         let idle = |c: &Arc<Connection>| lifetime.fate(&c.age(), now) == Fate::Idle;
-        let most = most_calls(settings);
+        let most = most_calls(&settings.pool);
         let ready = state.connections.iter().filter(|c| c.has_room(most)).count();
         let count = state.connections.iter().filter(|c| idle(c)).count();
         // Calls go to the first with room, so the last are the least used.
@@ -150,10 +152,10 @@ impl Shared {
 
 impl State {
     /// Room on the first connection that has any: few full ones cost less than many half empty.
-    fn seat(&mut self, settings: &model::Pool, now: Instant) -> Option<Arc<Connection>> {
-        let lifetime = Lifetime::from(settings);
-        self.connections.retain(|c| c.is_open() && lifetime.takes(&c.age(), now));
-        let most = most_calls(settings);
+    fn seat(&mut self, settings: &Settings, now: Instant) -> Option<Arc<Connection>> {
+        let (lifetime, tls) = (Lifetime::from(&settings.pool), settings.tls_id());
+        self.connections.retain(|c| c.is_open_under(tls) && lifetime.takes(&c.age(), now));
+        let most = most_calls(&settings.pool);
         let connection = self.connections.iter().find(|c| c.has_room(most))?;
         connection.begin_call();
         Some(Arc::clone(connection))
@@ -172,7 +174,13 @@ impl State {
         Some(dial.outcome.clone())
     }
 
-    fn begin_dial(&mut self, pool: &Arc<Pool>, address: Address, settings: &model::Pool) -> Opened {
+    fn begin_dial(
+        &mut self,
+        pool: &Arc<Pool>,
+        endpoint: &Arc<Endpoint>,
+        settings: &model::Pool,
+    ) -> Opened {
+        let endpoint = Arc::clone(endpoint);
         let (tell, outcome) = watch::channel(None);
         let (hand_over, opened) = oneshot::channel();
         let calls = settings.max_requests.map_or(usize::MAX, |most| most as usize);
@@ -180,7 +188,7 @@ impl State {
         self.dials.push(Dial { seats, outcome });
         let (pool, settings) = (Arc::clone(pool), settings.clone());
         tokio::spawn(async move {
-            let connection = open(&address, &settings).await;
+            let connection = open(&endpoint, &settings).await;
             let outcome = connection.as_ref().map(|_| ()).map_err(Clone::clone);
             let seat = connection.map(|connection| {
                 // Taken before others see it: who opened it has its room.

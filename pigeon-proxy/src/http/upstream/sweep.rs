@@ -67,7 +67,7 @@ impl Upstreams {
             let pool = self.pool(engine, endpoint);
             let free = member.limit.saturating_sub(endpoint.in_use());
             let http1 = match settings.protocol {
-                Protocol::H2c => false,
+                Protocol::H2c | Protocol::H2 => false,
                 Protocol::Http1 => true,
                 // Both are spoken; the last call says what is wanted.
                 Protocol::Auto => pool.speaks_http1(),
@@ -89,8 +89,8 @@ impl Pool {
         if !wanted {
             lifetime = Lifetime { idle_timeout: Duration::ZERO, warm: 0, ..lifetime };
         }
-        self.h1.tend(now, &lifetime);
-        self.h2.tend(now, &lifetime, &settings.pool);
+        self.h1.tend(now, &lifetime, settings.tls_id());
+        self.h2.tend(now, &lifetime, settings);
         let limit = settings.pool.drain_timeout.map(|limit| limit.duration());
         self.overdue(now, wanted, !settings.members.is_empty(), limit)
     }

@@ -5,7 +5,7 @@ use super::super::health::{check_ejection, check_health};
 use super::super::{
     Balance, Ejection, Endpoint, Engine, HashKey, Health, Millis, Protocol, engine,
 };
-use super::{at, checked, some, unknown};
+use super::{at, checked, some, tls, unknown};
 use crate::v1;
 
 impl From<&Engine> for v1::Engine {
@@ -27,6 +27,7 @@ impl From<&Engine> for v1::Engine {
             Protocol::Auto => v1::engine::Protocol::Auto,
             Protocol::Http1 => v1::engine::Protocol::Http1,
             Protocol::H2c => v1::engine::Protocol::H2c,
+            Protocol::H2 => v1::engine::Protocol::H2,
         };
         Self {
             endpoints: e.endpoints.iter().map(endpoint).collect(),
@@ -37,6 +38,7 @@ impl From<&Engine> for v1::Engine {
             pool: Some((&e.pool).into()),
             health: Some((&e.health).into()),
             ejection: Some((&e.ejection).into()),
+            tls: e.tls.as_ref().map(Into::into),
         }
     }
 }
@@ -61,10 +63,16 @@ impl TryFrom<v1::Engine> for Engine {
         let hash_key: Option<HashKey> =
             hash_key.and_then(|k| at(&mut errors, "/hash_key", k.parse()));
         let slow_start = Millis::new(w.slow_start_ms);
-        match (balance, protocol, pool, health, ejection) {
-            (Some(balance), Some(protocol), Some(pool), Some(health), Some(ejection))
-                if errors.0.is_empty() =>
-            {
+        let tls = errors.keep(w.tls.map(tls::wire_engine_tls).transpose());
+        match (balance, protocol, pool, health, ejection, tls) {
+            (
+                Some(balance),
+                Some(protocol),
+                Some(pool),
+                Some(health),
+                Some(ejection),
+                Some(tls),
+            ) if errors.0.is_empty() => {
                 let value = Self {
                     endpoints,
                     balance,
@@ -74,6 +82,7 @@ impl TryFrom<v1::Engine> for Engine {
                     pool,
                     health,
                     ejection,
+                    tls,
                 };
                 checked(value, "", engine::check)
             }
@@ -98,6 +107,7 @@ fn wire_protocol(number: i32) -> Result<Protocol, Errors> {
         Ok(v1::engine::Protocol::Auto) => Ok(Protocol::Auto),
         Ok(v1::engine::Protocol::Http1) => Ok(Protocol::Http1),
         Ok(v1::engine::Protocol::H2c) => Ok(Protocol::H2c),
+        Ok(v1::engine::Protocol::H2) => Ok(Protocol::H2),
         Err(_) => Err(unknown("/protocol", number)),
     }
 }

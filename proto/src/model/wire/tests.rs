@@ -88,10 +88,11 @@ fn a_balance() -> impl Strategy<Value = (Balance, Option<HashKey>)> {
 fn an_engine() -> impl Strategy<Value = Engine> {
     let endpoint = (1..=1_000_u32, of(1..=100_000_u32), any::<bool>());
     let endpoints = prop::collection::vec(endpoint, 0..5);
-    let protocol = prop::sample::select(vec![Protocol::Auto, Protocol::Http1, Protocol::H2c]);
-    let rest = (a_health(), an_ejection());
+    let protocol = prop::sample::select(vec![Protocol::Auto, Protocol::Http1]);
+    let rest = (a_health(), an_ejection(), an_engine_tls());
     (endpoints, a_balance(), protocol, time(0), a_pool(), rest).prop_map(
-        |(endpoints, (balance, hash_key), protocol, slow_start, pool, (health, ejection))| {
+        |(endpoints, (balance, hash_key), protocol, slow_start, pool, (health, ejection, tls))| {
+            let (protocol, tls) = tls.unwrap_or((protocol, None));
             let endpoint =
                 |(i, (weight, slots, drain)): (usize, (u32, Option<u32>, bool))| Endpoint {
                     address: format!("h{i}:1").parse().expect("an address"),
@@ -100,9 +101,37 @@ fn an_engine() -> impl Strategy<Value = Engine> {
                     drain,
                 };
             let endpoints = endpoints.into_iter().enumerate().map(endpoint).collect();
-            Engine { endpoints, balance, hash_key, protocol, slow_start, pool, health, ejection }
+            Engine {
+                endpoints,
+                balance,
+                hash_key,
+                protocol,
+                slow_start,
+                pool,
+                health,
+                ejection,
+                tls,
+            }
         },
     )
+}
+
+fn a_path() -> impl Strategy<Value = FilePath> {
+    "/[a-z]{1,9}(/[a-z.]{0,9}[a-z])?".prop_map(|path| path.parse().expect("a path"))
+}
+
+/// None, or what goes with a protocol.
+fn an_engine_tls() -> impl Strategy<Value = Option<(Protocol, Option<EngineTls>)>> {
+    let name = prop_oneof!["[a-z]{1,9}(\\.[a-z]{1,9})?".boxed(), Just("::1".to_owned()).boxed()];
+    let name = name.prop_map(|name| name.parse().expect("a name"));
+    let tls =
+        (of(a_path()), of(name), of((a_path(), a_path()))).prop_map(|(ca, server_name, own)| {
+            let (certificate, key) = own.unzip();
+            Some(EngineTls { ca, server_name, certificate, key })
+        });
+    let by_tls = prop::sample::select(vec![Protocol::Auto, Protocol::Http1, Protocol::H2]);
+    let with = (by_tls, tls);
+    of(prop_oneof![Just((Protocol::H2c, None)), with])
 }
 
 fn a_retry() -> impl Strategy<Value = Retry> {
@@ -184,6 +213,16 @@ spec: {address: "[::1]:10", protocol: tcp}
 kind: listener
 name: s
 spec: {address: "[::1]:11", protocol: tcp, idle_timeout: 0s, max_lifetime: 1h}
+---
+kind: listener
+name: t
+spec:
+  address: "[::1]:8"
+  tls:
+    certificates: [{certificate: /a.pem, key: /a.key}, {certificate: /b.pem, key: /b.key}]
+    min_version: "1.3"
+    client_ca: /ca.pem
+    client_certificates: optional
 ---
 kind: route
 name: g

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pigeon_proto::model::{self, Address};
+use pigeon_proto::model;
 
+use crate::engine::Endpoint;
 use crate::engine::lifetime::Age;
 use crate::http::upload::RequestBody;
-use crate::http::upstream::dial::{DialError, dial};
+use crate::http::upstream::dial::{DialError, Dialled, dial};
+use crate::tls::Speaks;
 
 /// The largest head of an answer.
 const MAX_HEAD: u32 = 256 << 10;
@@ -30,14 +32,17 @@ pub(super) struct Connection {
     /// It turned out to take no more calls.
     retired: AtomicBool,
     idle_since: Mutex<Instant>,
+    /// The TLS settings it was opened under.
+    tls: u64,
 }
 
 /// Opens a connection with these settings.
 pub(super) async fn open(
-    address: &Address,
+    endpoint: &Endpoint,
     settings: &model::Pool,
 ) -> Result<Arc<Connection>, DialError> {
-    let socket = TokioIo::new(dial(address, settings.dial_timeout.duration()).await?);
+    let limit = settings.dial_timeout.duration();
+    let Dialled { stream, tls } = dial(endpoint, limit, Speaks::H2).await?;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -47,7 +52,7 @@ pub(super) async fn open(
         .keep_alive_timeout(settings.keepalive_timeout.duration())
         .keep_alive_while_idle(settings.keepalive_without_calls)
         .max_header_list_size(MAX_HEAD);
-    let (sender, connection) = builder.handshake(socket).await?;
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let allowed = Arc::new(AtomicUsize::new(settings.max_streams_per_connection as usize));
     let noted = Arc::clone(&allowed);
     tokio::spawn(async move {
@@ -72,6 +77,7 @@ pub(super) async fn open(
         allowed,
         retired: AtomicBool::new(false),
         idle_since: Mutex::new(now),
+        tls,
     }))
 }
 
@@ -80,9 +86,9 @@ impl Connection {
         self.sender.clone()
     }
 
-    /// Whether calls can be sent on it.
-    pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed() && !self.retired.load(Ordering::Relaxed)
+    /// Whether calls can be sent on it, now that connections are opened under these TLS settings.
+    pub(super) fn is_open_under(&self, tls: u64) -> bool {
+        self.tls == tls && !self.sender.is_closed() && !self.retired.load(Ordering::Relaxed)
     }
 
     pub(super) fn retire(&self) {
