@@ -3,6 +3,7 @@
 
 mod call;
 pub mod config;
+mod shadow;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,8 @@ use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 
 use self::call::CallVecs;
 pub use self::call::{CallSeries, Code};
+use self::shadow::ShadowVecs;
+pub use self::shadow::{Copied, OpenCopy, ShadowSeries};
 use crate::gateway::EngineUsage;
 use crate::guard::Level;
 use crate::tls::Shown;
@@ -22,6 +25,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     calls: CallVecs,
+    shadows: ShadowVecs,
     gauges: Gauges,
     /// Brings gauges up to date just before they are read.
     before_render: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
@@ -85,8 +89,9 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let calls = CallVecs::new(&registry);
+        let shadows = ShadowVecs::new(&registry);
         let gauges = Gauges::new(&registry);
-        Self(Arc::new(Inner { registry, calls, gauges, before_render: Mutex::default() }))
+        Self(Arc::new(Inner { registry, calls, shadows, gauges, before_render: Mutex::default() }))
     }
 
     /// For metrics of other parts of the proxy.
@@ -128,6 +133,14 @@ impl Metrics {
         routes: impl Iterator<Item = (&'n Name, Option<&'n Name>)>,
     ) -> Vec<Arc<CallSeries>> {
         self.0.calls.of_routes(routes)
+    }
+
+    /// The series of each route with copies and their engine, in this order. Those of others are forgotten.
+    pub fn shadow_series<'n>(
+        &self,
+        routes: impl Iterator<Item = (&'n Name, &'n Name)>,
+    ) -> Vec<Arc<ShadowSeries>> {
+        self.0.shadows.of_routes(routes)
     }
 
     /// The series of calls that match no route.

@@ -2,6 +2,7 @@
 
 mod hash_key;
 mod matcher;
+mod shadow;
 mod target;
 mod trie;
 
@@ -14,6 +15,7 @@ use pigeon_proto::model::{Name, Route, Snapshot};
 
 pub use self::hash_key::hash_of;
 pub use self::matcher::{Found, Head, Matcher, host_of};
+pub use self::shadow::Shadow;
 pub use self::target::Target;
 use self::target::Targets;
 use crate::engine::{Engine, Registry};
@@ -49,6 +51,8 @@ pub struct RouteEntry {
     pub filters: Arc<Filters>,
     /// When its calls are tried again.
     pub retry: Policy,
+    /// Who gets copies of its calls.
+    pub shadow: Option<Shadow>,
     /// How often they are, over all of them. Lives on when the configuration changes.
     pub budget: Arc<Budget>,
 }
@@ -78,6 +82,9 @@ impl Table {
             .iter()
             .flat_map(|(name, route)| Targets::engines(route).map(|(engine, _)| (*name, engine)));
         let mut series = metrics.call_series(pairs).into_iter();
+        let copied =
+            routes.iter().filter_map(|(name, r)| Some((*name, &r.shadow.as_ref()?.engine)));
+        let mut copies = metrics.shadow_series(copied).into_iter();
         let mut budgets = HashMap::new();
         let mut filters = HashMap::new();
         let mut entry = |name: &Name, route: &Route| {
@@ -92,6 +99,10 @@ impl Table {
                 timeout: route.timeout.map(|t| t.duration()),
                 filters: passed,
                 retry: Policy::from(&route.retry),
+                shadow: route
+                    .shadow
+                    .as_ref()
+                    .and_then(|s| Shadow::new(s, &engines, copies.next()?)),
                 budget,
             })
         };

@@ -44,6 +44,8 @@ mod plain_http;
 mod pools;
 #[path = "calls/retries.rs"]
 mod retries;
+#[path = "calls/shadow.rs"]
+mod shadow;
 #[path = "calls/shortage.rs"]
 mod shortage;
 #[path = "calls/slots.rs"]

@@ -40,7 +40,7 @@ pub use pool::{Pool, PoolMode, Reuse};
 pub use raw::{DeltaError, RawKey, RawObject, RawState};
 pub use retry::{GRPC_NAMES, Retry, RetryOn};
 pub use rewrite::{Authority, PathRewrite, Rewrite};
-pub use route::{Route, Split};
+pub use route::{Route, Shadow, Split};
 pub use text::{Address, BindAddress, Millis, Name};
 pub use tls::{
     CertificateFiles, ClientCertificates, EngineTls, FilePath, HostName, ListenerTls, TlsVersion,

@@ -20,7 +20,7 @@ const ABOUT: &str = "The control plane of Pigeon. docs/rest.md says how the API 
 
 /// The schemas of what is declared, with the fields that must be there; every other has a default, and none
 /// may be there that is not known. The model says so to its reader, which the schemas cannot see.
-const DECLARED: [(&str, &[&str]); 14] = [
+const DECLARED: [(&str, &[&str]); 15] = [
     ("Listener", &["address"]),
     ("Engine", &[]),
     ("Endpoint", &["address"]),
@@ -30,6 +30,7 @@ const DECLARED: [(&str, &[&str]); 14] = [
     ("Route", &[]),
     ("HeaderEdits", &[]),
     ("Rewrite", &[]),
+    ("Shadow", &["engine"]),
     ("Redirect", &[]),
     ("Answer", &[]),
     ("Split", &["engine", "percent"]),
@@ -150,6 +151,8 @@ mod tests {
             (Kind::Route, json!({"engine": "a", "request_headers": v}))
         });
         check("Rewrite", &json!({}), |v| (Kind::Route, json!({"engine": "a", "rewrite": v})));
+        let shadow = json!({"engine": "b"});
+        check("Shadow", &shadow, |v| (Kind::Route, json!({"engine": "a", "shadow": v})));
         check("Answer", &json!({}), |v| (Kind::Route, json!({ "answer": v })));
         check("Endpoint", &json!({"address": "a:1"}), endpoint);
         check("Pool", &json!({}), |v| (Kind::Engine, json!({ "pool": v })));

@@ -171,7 +171,7 @@ fn apply(snapshot: &mut Snapshot, revision: u64, changed: &[Changed]) {
 fn unused(snapshot: &Snapshot, changed: &[Changed]) -> Result<(), WriteError> {
     for key in changed.iter().filter(|c| c.after.is_none()).map(|c| &c.key) {
         let uses = |route: &pigeon_proto::model::Route| match key.kind {
-            Kind::Engine => route.engines().any(|e| *e == key.name),
+            Kind::Engine => route.uses(&key.name),
             Kind::Listener => route.matches.listener.as_ref() == Some(&key.name),
             Kind::Route => false,
         };

@@ -25,11 +25,11 @@ export function Routes({ list, total, filter, engines }) {
 
 function Route({ route }) {
   const { tag, parts } = matchInWords(route.spec?.match);
-  const { priority, timeout } = route.spec ?? {};
+  const { priority, timeout, shadow } = route.spec ?? {};
   return html`<tr role="row">
     <${RowHead}><span class="name">${route.name}</span><//>
     <${Cell} label="Takes" wide><span class="tag">${tag}</span> ${parts.map((p) => (typeof p === "string" ? p : html`<code>${p.code}</code>`))}<//>
-    <${Cell} label="Engine">${ownInWords(route.spec) || sharesOf(route.spec).map(engineLink)}<//>
+    <${Cell} label="Engine">${ownInWords(route.spec) || sharesOf(route.spec).map(engineLink)}${shadow && html`<small>copies of ${shadow.percent} % to <a href="#engine-${shadow.engine}">${shadow.engine}</a></small>`}<//>
     <${Cell} label="Priority" num usual=${!priority}><span class=${priority ? null : "zero"}>${priority ?? 0}</span><//>
     <${Cell} label="Timeout" num usual=${!timeout}>${timeout ?? html`<span class="zero">none</span>`}<//>
   </tr>`;

@@ -88,6 +88,9 @@ pub struct RouteFields {
     /// Send this share of the calls to another engine; may be repeated, and sets all shares; '' removes them
     #[arg(long = "to", value_name = "ENGINE=PERCENT", value_parser = values::share)]
     pub shares: Vec<Share>,
+    /// Another engine gets a copy of this share of the calls, its answers are dropped; '' ends it
+    #[arg(long, value_name = "ENGINE=PERCENT", value_parser = values::share)]
+    pub shadow: Option<Share>,
     /// When calls are tried again.
     #[command(flatten)]
     pub retry: RetryFields,

@@ -65,6 +65,11 @@ fn of(args: &RouteFields) -> Fields {
         let split = shares.map(|(engine, percent)| json!({"engine": engine, "percent": percent}));
         fields.put("split", Some(split.collect::<Vec<_>>()));
     }
+    let shadow = args.shadow.as_ref().map(|Share(share)| match share {
+        Some((engine, percent)) => json!({"engine": engine, "percent": percent}),
+        None => Value::Null,
+    });
+    fields.put("shadow", shadow);
     retry(&mut fields, &args.retry);
     limits(&mut fields, &args.limit);
     edits(&mut fields, &args.edits);
@@ -180,14 +185,17 @@ pub(crate) fn engines(route: &Value) -> String {
         return format!("answer {status}");
     }
     let engine = cell(route, "/spec/engine");
+    let copies = route.pointer("/spec/shadow").map_or_else(String::new, |shadow| {
+        format!(" copies {} {}", cell(shadow, "/engine"), cell(shadow, "/percent"))
+    });
     let split = route.pointer("/spec/split").and_then(Value::as_array);
-    let Some(split) = split.filter(|s| !s.is_empty()) else { return engine };
+    let Some(split) = split.filter(|s| !s.is_empty()) else { return engine + &copies };
     let shares: u64 = split.iter().filter_map(|s| s.get("percent")?.as_u64()).sum();
     let mut words = format!("{engine} {}", 100_u64.saturating_sub(shares));
     for share in split {
         words.push_str(&format!(" {} {}", cell(share, "/engine"), cell(share, "/percent")));
     }
-    words
+    words + &copies
 }
 
 /// A redirect as `--redirect` takes it.
@@ -210,7 +218,8 @@ fn location(redirect: &Value) -> String {
 pub(crate) fn uses(route: &Value, engine: &str) -> bool {
     let split = route.pointer("/spec/split").and_then(Value::as_array);
     let shares = split.into_iter().flatten().map(|s| cell(s, "/engine"));
-    shares.chain([cell(route, "/spec/engine")]).any(|e| e == engine)
+    let others = ["/spec/engine", "/spec/shadow/engine"].map(|at| cell(route, at));
+    shares.chain(others).any(|e| e == engine)
 }
 
 /// `grpc speech.v1.Recognizer`, `http GET /users* host example.com`, `all`.
@@ -293,6 +302,8 @@ mod tests {
         let split = json!([{"engine": "b", "percent": 10}, {"engine": "c", "percent": 5}]);
         let split = json!({"spec": {"engine": "a", "split": split}});
         assert_eq!(engines(&split), "a 85 b 10 c 5");
+        let copied = json!({"spec": {"engine": "a", "shadow": {"engine": "n", "percent": 5}}});
+        assert_eq!((engines(&copied), uses(&copied, "n")), ("a copies n 5".into(), true));
         assert!(uses(&split, "a") && uses(&split, "c") && !uses(&split, "d"));
     }
 

@@ -15,6 +15,7 @@ use super::caller::CallerBody;
 use super::forward::{self, To};
 use super::head::GRPC_TIMEOUT;
 use super::leg::Leg;
+use super::shadow::Copy;
 use super::upload::{Limits, RequestBody, Upload};
 use super::upstream::{Attempt, DialError, Link, unreachable};
 use crate::admit::Permit;
@@ -89,11 +90,16 @@ impl Call<'_> {
         let (mut permit, mut link) = self.reach(&mut admitting, version).await?;
         let secure = engine.settings().tls.is_some();
         let authority = permit.endpoint().address().as_str();
+        let copy = route.shadow.as_ref().and_then(|shadow| Copy::of(self, &route, shadow, &parts));
         let edits = route.filters.edits().map(Arc::as_ref);
         let to = To { version, authority, secure, edits };
         forward::request(&mut parts, &self.head, self.client, &to);
         // Taken only here: who is refused before may still be writing it.
         let body = whole.take().ok_or(Rejection::ConnectFailed)?;
+        let body = match copy {
+            Some(copy) => copy.begin(body),
+            None => body,
+        };
         let limits = Limits { message: self.max_message, body: route.filters.max_body };
         let upload = Upload::new(body, route.retry.buffer, limits);
         let outgoing = Outgoing { parts, upload };

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::filter::Asked;
 use crate::h2::error as code;
 use crate::h2::{Error, Key};
-use crate::http::Client;
+use crate::http::{Chosen, Client};
 use crate::record::{Beginning, Record};
 use crate::reject::Rejection;
 use crate::table::{self, Found, Table, host_of};
@@ -58,7 +58,7 @@ impl State {
         let opened = Opened { conn: at, key, end, client, list: Arc::clone(&list) };
         if request.general && !large {
             let at = self.open(&opened, request, fastrand::u128(..), None);
-            self.bridge(at, &opened);
+            self.bridge(at, &opened, None);
             return Ok(());
         }
         let table = self.gateway.table();
@@ -133,9 +133,12 @@ impl State {
         let engine = target.engine.clone();
         // What a browser is told of an answer is written there; gRPC clients that are no browser need nothing.
         let told = entry.filters.cors().is_some() && (request.from_page || !request.grpc);
-        if told || engine.as_deref().is_some_and(|engine| !speaks_h2(engine, request.grpc)) {
+        // Bodies are copied on the general path.
+        let copied = entry.shadow.as_ref().is_some_and(|shadow| shadow.takes(fastrand::u64(..)));
+        let general = told || copied;
+        if general || engine.as_deref().is_some_and(|engine| !speaks_h2(engine, request.grpc)) {
             let at = self.open(&opened, request, id, None);
-            self.bridge(at, &opened);
+            self.bridge(at, &opened, Some(Chosen { copied }));
             return;
         }
         let record = self.begin_record(&opened, request, id, None);

@@ -1,4 +1,5 @@
-//! Calls for engines that speak HTTP/1.1: handed to the general path, as if hyper had read them.
+//! Calls for engines that speak HTTP/1.1, and calls that are copied: handed to the general path, as if hyper had
+//! read them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -18,7 +19,7 @@ use super::slab::Ref;
 use super::state::State;
 use crate::h2::error as code;
 use crate::h2::fields::Fields;
-use crate::http::{BrokenOff, CallBody, CallerBody, call};
+use crate::http::{BrokenOff, CallBody, CallerBody, Chosen, call};
 
 /// A call on the general path.
 pub(super) struct Bridge {
@@ -44,8 +45,8 @@ impl Bridge {
 }
 
 impl State {
-    /// Hands a call over.
-    pub(super) fn bridge(&mut self, at: u32, opened: &Opened) {
+    /// Hands a call over, with what was decided of it if its route is known.
+    pub(super) fn bridge(&mut self, at: u32, opened: &Opened, chosen: Option<Chosen>) {
         let (Some(reference), Some(relay)) = (self.calls.reference(at), self.me.upgrade()) else {
             return;
         };
@@ -57,10 +58,13 @@ impl State {
             ended: opened.end,
             length: if opened.end { Some(0) } else { length },
         };
-        let Some(request) = request(&call.head, body) else {
+        let Some(mut request) = request(&call.head, body) else {
             self.remove(at, code::PROTOCOL_ERROR);
             return;
         };
+        if let Some(chosen) = chosen {
+            request.extensions_mut().insert(chosen);
+        }
         let client = Arc::clone(&opened.client);
         let task = tokio::spawn(async move {
             let response = self::call(&client, request).await;

@@ -67,6 +67,10 @@ pub struct Route {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<u64>,
+    /// Another engine gets a copy of calls; what it answers is dropped.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// Instead of an engine: where callers are sent.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,15 +97,34 @@ impl Route {
             rewrite: None,
             cors: None,
             max_body_bytes: None,
+            shadow: None,
             redirect: None,
             answer: None,
         }
+    }
+
+    /// Whether it names this engine at all, also for copies of its calls only.
+    pub fn uses(&self, engine: &Name) -> bool {
+        let copies = self.shadow.as_ref().map(|shadow| &shadow.engine);
+        self.engines().chain(copies).any(|used| used == engine)
     }
 
     /// The engines its calls go to, the one that gets the rest first; none if it answers by itself.
     pub fn engines(&self) -> impl Iterator<Item = &Name> {
         self.engine.iter().chain(self.split.iter().map(|s| &s.engine))
     }
+}
+
+/// An engine that gets a copy of calls.
+#[derive(Clone, Debug, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(deny_unknown_fields, error = Errors, validate = check_shadow -> Contradiction)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Shadow {
+    /// Name of the engine.
+    pub engine: Name,
+    /// Of how many of a hundred calls, 1 to 100 (default 100).
+    #[deserr(default = 100)]
+    pub percent: u32,
 }
 
 /// A share of a route's calls that goes to another engine.
@@ -146,6 +169,10 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
             );
             return Err(Contradiction("/split", code::CONFLICTING_FIELDS, message));
         }
+    }
+    if let Some(shadow) = r.shadow.as_ref().filter(|shadow| seen.contains(&shadow.engine)) {
+        let message = format!("\"{}\" gets the calls themselves; name another", shadow.engine);
+        return Err(Contradiction("/shadow/engine", code::CONFLICTING_FIELDS, message));
     }
     let sum: u64 = r.split.iter().map(|s| u64::from(s.percent)).sum();
     if let (Some(engine), 100..) = (&r.engine, sum) {
@@ -217,12 +244,18 @@ fn action(r: &Route) -> Result<(), Contradiction> {
         ("/request_headers", !r.request_headers.is_empty()),
         ("/response_headers", !r.response_headers.is_empty()),
         ("/rewrite", r.rewrite.is_some()),
+        ("/shadow", r.shadow.is_some()),
         ("/max_body_bytes", r.max_body_bytes.is_some()),
     ];
     match fields.into_iter().find(|(_, set)| *set) {
         Some((field, _)) => conflict(field, NO_ENGINE),
         None => Ok(()),
     }
+}
+
+pub(super) fn check_shadow(s: Shadow, _: ValuePointerRef) -> Result<Shadow, Contradiction> {
+    in_range("/percent", s.percent, 1..=100)?;
+    Ok(s)
 }
 
 pub(super) fn check_split(s: Split, _: ValuePointerRef) -> Result<Split, Contradiction> {

@@ -55,6 +55,14 @@ fn references(snapshot: &Snapshot, errors: &mut Errors) {
             );
             errors.push(FieldError::new(pointer, code::UNKNOWN_ENGINE, message).of(&me));
         }
+        if let Some(shadow) =
+            route.shadow.as_ref().filter(|shadow| !exists(Kind::Engine, &shadow.engine))
+        {
+            let message =
+                format!("there is no engine \"{}\"; add it first or name another", shadow.engine);
+            let error = FieldError::new("/spec/shadow/engine", code::UNKNOWN_ENGINE, message);
+            errors.push(error.of(&me));
+        }
         if let Some(listener) =
             route.matches.listener.as_ref().filter(|l| !exists(Kind::Listener, l))
         {
@@ -212,6 +220,17 @@ mod tests {
         let at = |p| (p, code::UNKNOWN_ENGINE);
         assert_eq!(found, [at("/spec/split/0/engine"), at("/spec/split/1/engine")]);
         assert!(e.0[1].message.contains("pigeon-ctl engine add lost"), "{e}");
+    }
+
+    #[test]
+    fn the_engine_of_copies_must_exist_and_be_another() {
+        let text = ENGINE.to_owned() + &route("a", "shadow: {engine: gone}");
+        let e = validate(&snapshot(&text)).expect_err("it is missing");
+        assert_eq!((e.0[0].pointer.as_str(), e.0.len()), ("/spec/shadow/engine", 1));
+        for shadow in ["{engine: e}", "{engine: f, percent: 0}", "{engine: f, percent: 101}"] {
+            let text = route("a", &format!("shadow: {shadow}"));
+            assert!(document::parse(&text).is_err(), "{shadow}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::super::error::Errors;
 use super::super::retry::check_retry;
 use super::super::{
-    HeaderEdits, Limit, Match, Millis, Retry, Rewrite, Route, Split, limit, matching, route,
+    HeaderEdits, Limit, Match, Millis, Retry, Rewrite, Route, Shadow, Split, limit, matching, route,
 };
 use super::cors::wire_cors;
 use super::own::{from_wire, to_wire, wire_answer, wire_redirect};
@@ -37,6 +37,10 @@ impl From<&Route> for v1::Route {
             rewrite: r.rewrite.as_ref().map(Into::into),
             cors: r.cors.as_ref().map(Into::into),
             max_body_bytes: r.max_body_bytes.unwrap_or(0),
+            shadow: r
+                .shadow
+                .as_ref()
+                .map(|s| v1::Shadow { engine: s.engine.to_string(), percent: s.percent }),
             redirect: r.redirect.as_ref().map(Into::into),
             answer: r.answer.as_ref().map(Into::into),
         }
@@ -90,6 +94,7 @@ impl TryFrom<v1::Route> for Route {
             .collect();
         let rewrite = w.rewrite.and_then(|r| errors.keep(wire_rewrite(r)));
         let cors = w.cors.and_then(|c| errors.keep(wire_cors(c)));
+        let shadow = w.shadow.and_then(|s| errors.keep(wire_shadow(s)));
         let redirect = w.redirect.and_then(|r| errors.keep(wire_redirect(r)));
         let answer = w.answer.and_then(|a| errors.keep(wire_answer(a)));
         let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
@@ -108,6 +113,7 @@ impl TryFrom<v1::Route> for Route {
                     rewrite,
                     cors,
                     max_body_bytes: (w.max_body_bytes > 0).then_some(w.max_body_bytes),
+                    shadow,
                     redirect,
                     answer,
                 };
@@ -149,6 +155,13 @@ fn wire_rewrite(w: v1::Rewrite) -> Result<Rewrite, Errors> {
     };
     errors.into_result()?;
     Ok(value)
+}
+
+fn wire_shadow(w: v1::Shadow) -> Result<Shadow, Errors> {
+    let mut errors = Errors::default();
+    let engine = at(&mut errors, "/shadow/engine", w.engine.parse());
+    let Some(engine) = engine else { return Err(errors) };
+    checked(Shadow { engine, percent: w.percent }, "/shadow", route::check_shadow)
 }
 
 fn wire_split(w: v1::Split, prefix: &str) -> Result<Split, Errors> {

@@ -253,6 +253,7 @@ spec:
   response_headers: {remove: [server]}
   rewrite: {path: "/new*", host: "a.example:80"}
   max_body_bytes: 1099511627776
+  shadow: {engine: f, percent: 10}
 ---
 kind: route
 name: o
