@@ -18,6 +18,7 @@ mod leg;
 mod preface;
 mod relay;
 mod shadow;
+mod tunnel;
 mod upload;
 mod upstream;
 mod web;

@@ -25,6 +25,8 @@ enum State {
     Chunked(Chunks),
     /// The last request asks for another protocol; what follows it is of one or the other.
     Asked,
+    /// Whatever comes is of another protocol.
+    Other,
     Refused,
 }
 
@@ -60,7 +62,8 @@ impl Scanner {
         }
     }
 
-    /// Whether the last request asks for another protocol: nothing more passes until [`Scanner::stays`].
+    /// Whether the last request asks for another protocol: nothing more passes until
+    /// [`Scanner::stays`] or [`Scanner::changes`].
     #[must_use]
     pub fn asked(&self) -> bool {
         matches!(self.state, State::Asked)
@@ -71,6 +74,11 @@ impl Scanner {
         if self.asked() {
             self.state = State::Head(Head::default());
         }
+    }
+
+    /// The protocol changes: everything passes.
+    pub fn changes(&mut self) {
+        self.state = State::Other;
     }
 
     /// Whether a request has begun whose head is not whole yet.
@@ -110,6 +118,7 @@ impl Scanner {
                 }
                 Ok(n)
             }
+            State::Other => Ok(rest.len()),
             State::Asked | State::Refused => Ok(0),
         }
     }

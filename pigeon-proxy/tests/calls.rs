@@ -58,5 +58,7 @@ mod tcp;
 mod tls;
 #[path = "calls/unreachable.rs"]
 mod unreachable;
+#[path = "calls/upgrades.rs"]
+mod upgrades;
 #[path = "calls/web.rs"]
 mod web;

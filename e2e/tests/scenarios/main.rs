@@ -56,4 +56,5 @@ mod storm;
 mod streams;
 mod takeover;
 mod web;
+mod websocket;
 mod wrong_engine;

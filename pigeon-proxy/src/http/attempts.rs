@@ -16,6 +16,7 @@ use super::forward::{self, To};
 use super::head::GRPC_TIMEOUT;
 use super::leg::Leg;
 use super::shadow::Copy;
+use super::tunnel;
 use super::upload::{Limits, RequestBody, Upload};
 use super::upstream::{Attempt, DialError, Link, unreachable};
 use crate::admit::Permit;
@@ -82,6 +83,10 @@ impl Call<'_> {
         whole: &mut Option<CallerBody>,
     ) -> Result<(Response<Incoming>, Leg), Rejection> {
         let version = self.version_for(&engine);
+        if version == Version::HTTP_2 && self.upgrade.is_some() {
+            let why = "upgrades (WebSocket and others) need an engine that speaks HTTP/1.1";
+            return Err(Rejection::BadRequest { why });
+        }
         let hash = engine.settings().hash_key.as_ref().and_then(|key| {
             let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
             hash_of(key, header, self.client.peer)
@@ -94,6 +99,9 @@ impl Call<'_> {
         let edits = route.filters.edits().map(Arc::as_ref);
         let to = To { version, authority, secure, edits };
         forward::request(&mut parts, &self.head, self.client, &to);
+        if let Some((offered, _)) = &self.upgrade {
+            forward::upgrade(&mut parts.headers, offered.clone());
+        }
         // Taken only here: who is refused before may still be writing it.
         let body = whole.take().ok_or(Rejection::ConnectFailed)?;
         let body = match copy {
@@ -168,11 +176,7 @@ impl Call<'_> {
         let (failed, why) = match sent.await?? {
             Attempt::Answered(response) => {
                 leg.holds(link.hold());
-                // Nobody asked the engine to change the protocol.
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    return Err(Rejection::EngineProtocolError);
-                }
-                if !forward::is_framed(&response) {
+                if self.breaks_rules(&response) {
                     return Err(Rejection::EngineProtocolError);
                 }
                 return Ok(Exchanged::Answered(response, leg));
@@ -188,6 +192,15 @@ impl Call<'_> {
             },
         };
         Ok(Exchanged::Failed { failed, why, permit: leg.broken_off() })
+    }
+
+    /// Whether the engine changes the protocol to one that nobody asked for, or its answer can be read in
+    /// several ways.
+    fn breaks_rules(&self, response: &Response<Incoming>) -> bool {
+        let changes = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let offered = self.upgrade.as_ref().map(|(offered, _)| offered);
+        let known = || offered.and_then(|offered| tunnel::chosen(response.headers(), offered));
+        (changes && known().is_none()) || !forward::is_framed(response)
     }
 
     fn no_answer(

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 
 use super::Client;
 use super::answer;
@@ -16,6 +17,7 @@ use super::forward;
 use super::head::Head;
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
+use super::tunnel::{self, Tunnel};
 use super::web::Web;
 use crate::engine::Engine;
 use crate::filter::{Answer, Asked, Edits, Stop, preflight_of};
@@ -37,17 +39,24 @@ pub(super) struct Call<'c> {
     pub(super) max_message: Option<u32>,
     /// The route whose rules for pages of other origins the answer follows, and where the caller's page is from.
     page: Option<(Arc<RouteEntry>, Option<HeaderValue>)>,
+    /// The protocols that the caller offers to change to, and its connection once that has happened.
+    pub(super) upgrade: Option<(HeaderValue, OnUpgrade)>,
 }
 
 /// Carries one call; every failure becomes an answer.
 pub(crate) async fn call(client: &Client, request: Request<CallerBody>) -> Response<CallBody> {
     match Web::of(request.method(), request.headers()) {
-        None => carry(client, request).await,
-        Some(web) => web.answer(carry(client, web.question(request)).await),
+        None => call_or_upgrade(client, request, None).await.0,
+        Some(web) => web.answer(call_or_upgrade(client, web.question(request), None).await.0),
     }
 }
 
-async fn carry(client: &Client, request: Request<CallerBody>) -> Response<CallBody> {
+/// The same for a call that may go on as another protocol: then there is a tunnel beside the answer.
+pub(super) async fn call_or_upgrade(
+    client: &Client,
+    request: Request<CallerBody>,
+    upgrade: Option<(HeaderValue, OnUpgrade)>,
+) -> (Response<CallBody>, Option<Tunnel>) {
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
     let open = client.gateway.open_call();
@@ -57,7 +66,7 @@ async fn carry(client: &Client, request: Request<CallerBody>) -> Response<CallBo
     let (method, version) = (parts.method.clone(), parts.version);
     let (deadline, max_message, page) = (None, None, None);
     let mut call =
-        Call { client, head, method, version, record, open, deadline, max_message, page };
+        Call { client, head, method, version, record, open, deadline, max_message, page, upgrade };
     let route = readable.map_err(Stop::from).and_then(|()| call.decide(table.as_deref(), &parts));
     // Held no longer than needed: a call that waits for hours keeps its route, not every other.
     drop(table);
@@ -65,10 +74,11 @@ async fn carry(client: &Client, request: Request<CallerBody>) -> Response<CallBo
         Ok(target) => target,
         Err(stop) => {
             dismiss(version, body).await;
-            return match stop {
+            let response = match stop {
                 Stop::Reject(rejection) => call.reject(&rejection),
                 Stop::Answer(answer) => call.answer_by_route(&answer),
             };
+            return (response, None);
         }
     };
     let edits = target.0.filters.edits().cloned();
@@ -76,7 +86,7 @@ async fn carry(client: &Client, request: Request<CallerBody>) -> Response<CallBo
         Ok((response, leg)) => call.answer(response, leg, edits.as_deref()),
         Err(rejection) => {
             dismiss(version, body).await;
-            call.reject(&rejection)
+            (call.reject(&rejection), None)
         }
     }
 }
@@ -95,9 +105,8 @@ pub(super) fn refuse(
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
     let (method, version) = (parts.method, parts.version);
-    let (deadline, max_message) = (None, None);
-    let page = None;
-    Call { client, head, method, version, record, open, deadline, max_message, page }
+    let (deadline, max_message, page, upgrade) = (None, None, None, None);
+    Call { client, head, method, version, record, open, deadline, max_message, page, upgrade }
         .reject(rejection)
 }
 
@@ -203,10 +212,18 @@ impl Call<'_> {
     /// The engine's answer, its body still to come.
     fn answer(
         mut self,
-        response: Response<Incoming>,
+        mut response: Response<Incoming>,
         leg: Leg,
         edits: Option<&Edits>,
-    ) -> Response<CallBody> {
+    ) -> (Response<CallBody>, Option<Tunnel>) {
+        let changes = match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => self.upgrade.take(),
+            _ => None,
+        };
+        let changes = changes.and_then(|(offered, client)| {
+            let protocol = tunnel::chosen(response.headers(), &offered)?;
+            Some((protocol, client, hyper::upgrade::on(&mut response)))
+        });
         let (mut parts, body) = response.into_parts();
         self.record.answered(parts.status.as_u16());
         forward::response(&mut parts, self.version, edits);
@@ -216,13 +233,18 @@ impl Call<'_> {
         let Call { record, open, deadline, head, max_message, .. } = self;
         let messages = Messages::new(max_message);
         let live = Live { body, leg, record, grpc: head.grpc, messages, deadline, _open: open };
+        if let Some((protocol, client, engine)) = changes {
+            forward::upgrade(&mut parts.headers, protocol);
+            let tunnel = Tunnel::new(live, client, engine);
+            return (Response::from_parts(parts, CallBody::empty()), Some(tunnel));
+        }
         let body = if ended {
             live.complete();
             CallBody::empty()
         } else {
             CallBody::relayed(live)
         };
-        Response::from_parts(parts, body)
+        (Response::from_parts(parts, body), None)
     }
 
     /// The answer that the route says.

@@ -24,6 +24,7 @@ use super::caller::CallerBody;
 use super::gate::{Answered, Gate, asks, refusal};
 use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
+use super::tunnel;
 use super::{Client, call};
 use crate::listen::{Phase, at_least};
 use crate::metrics::HandshakeSeries;
@@ -161,13 +162,14 @@ async fn http1_connection(
     socket: Rewound,
     client: Arc<Client>,
     settings: Arc<Listener>,
-    phase: watch::Receiver<Phase>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     let (longest, timeout) =
         (settings.max_header_bytes as usize, settings.header_timeout.duration());
     let gate = Gate::new(socket, longest, timeout);
     let answered = gate.answered();
     let tight = client.gateway.guard().tight();
+    let told = Arc::clone(&answered);
     let listener = phase.clone();
     let service = service_fn(move |request| {
         let (client, listener) = (Arc::clone(&client), listener.clone());
@@ -191,9 +193,16 @@ async fn http1_connection(
         .header_read_timeout(KEEP_ALIVE + timeout)
         .max_buf_size(longest)
         .max_headers(MAX_HEADERS);
-    let connection = pin!(builder.serve_connection(TokioIo::new(gate), service));
+    let connection = builder.serve_connection(TokioIo::new(gate), service).with_upgrades();
+    let ends = http1::UpgradeableConnection::graceful_shutdown;
     // To close one that is idle at once would meet a request on its way; the next answer says close.
-    until_end(connection, tight, phase, Phase::Late, http1::Connection::graceful_shutdown).await;
+    until_end(Box::pin(connection).as_mut(), tight, phase.clone(), Phase::Late, ends).await;
+    if let Some(tunnel) = told.tunnel() {
+        tokio::select! {
+            () = tunnel.run() => {}
+            () = at_least(&mut phase, Phase::Cut) => {}
+        }
+    }
 }
 
 async fn http2_connection(
@@ -222,17 +231,19 @@ async fn http2_connection(
 async fn http1_answer(
     client: Arc<Client>,
     answered: Arc<Answered>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<CallBody>, Infallible> {
-    let asks = asks(&request);
-    let request = request.map(CallerBody::Hyper);
-    let response = match refusal(&request) {
-        Some(rejection) => call::refuse(&client, request, &rejection),
-        None => call::call(&client, request).await,
-    };
-    if asks {
-        answered.stays();
+    if let Some(rejection) = refusal(&request) {
+        return Ok(call::refuse(&client, request.map(CallerBody::Hyper), &rejection));
     }
+    if !asks(&request) {
+        return answer(client, request).await;
+    }
+    let offered = tunnel::offered(request.headers());
+    let upgrade = offered.map(|offered| (offered, hyper::upgrade::on(&mut request)));
+    let request = request.map(CallerBody::Hyper);
+    let (response, tunnel) = call::call_or_upgrade(&client, request, upgrade).await;
+    answered.tell(tunnel);
     Ok(response)
 }
 

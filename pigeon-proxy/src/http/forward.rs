@@ -70,6 +70,12 @@ fn edit(parts: &mut request::Parts, head: &Head, from: (IpAddr, &'static str), t
     target(parts, head, to);
 }
 
+/// Asks the other end for another protocol, or grants it.
+pub(super) fn upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
 /// Whether the length of an engine's answer can be read in one way only. hyper takes more: a length beside chunks,
 /// the same length several times, codings that it does not undo.
 pub(super) fn is_framed(response: &Response<impl Sized>) -> bool {

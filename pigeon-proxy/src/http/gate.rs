@@ -6,8 +6,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use hyper::body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::tunnel::Tunnel;
 use crate::http1::{Fault, Scan, Scanner, lists_upgrade};
 use crate::reject::Rejection;
 
@@ -48,17 +49,34 @@ pub(super) struct Gate<S> {
     answered: Arc<Answered>,
 }
 
-/// Tells the gate that the request which asked for another protocol did not get it.
+/// Tells the gate what became of a request that asked for another protocol.
 #[derive(Default)]
 pub(super) struct Answered {
-    stays: AtomicBool,
+    how: AtomicU8,
     gate: AtomicWaker,
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
+const NOT_YET: u8 = 0;
+const STAYS: u8 = 1;
+const CHANGES: u8 = 2;
+
 impl Answered {
-    pub(super) fn stays(&self) {
-        self.stays.store(true, Ordering::Release);
+    /// With a tunnel, what follows is of another protocol.
+    pub(super) fn tell(&self, tunnel: Option<Tunnel>) {
+        let how = if tunnel.is_some() { CHANGES } else { STAYS };
+        *self.lock() = tunnel;
+        self.how.store(how, Ordering::Release);
         self.gate.wake();
+    }
+
+    /// What the connection goes on as once HTTP/1.1 is over.
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,6 +123,10 @@ impl<S> Gate<S> {
     /// Notes what was understood of `held`.
     fn understood(&mut self, Scan { pass, fault }: Scan) {
         self.ready = pass;
+        if pass > 0 {
+            // The next head has a time of its own.
+            self.timer = None;
+        }
         if let Some(fault) = fault {
             self.refuse(fault);
         }
@@ -198,11 +220,17 @@ impl<S: AsyncRead + Unpin> Gate<S> {
             return true;
         }
         self.answered.gate.register(cx.waker());
-        if !self.answered.stays.swap(false, Ordering::AcqRel) {
-            return false;
-        }
-        self.scanner.stays();
-        let scan = self.scanner.scan(&self.held);
+        let scan = match self.answered.how.swap(NOT_YET, Ordering::AcqRel) {
+            STAYS => {
+                self.scanner.stays();
+                self.scanner.scan(&self.held)
+            }
+            CHANGES => {
+                self.scanner.changes();
+                Scan { pass: self.held.len(), fault: None }
+            }
+            _ => return false,
+        };
         self.understood(scan);
         true
     }

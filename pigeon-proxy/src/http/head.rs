@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HOST, HeaderMap, UPGRADE};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Version, request};
 
@@ -50,9 +50,6 @@ impl Head {
         if parts.method == Method::CONNECT {
             return bad("CONNECT is not supported");
         }
-        if parts.version < Version::HTTP_2 && wants_upgrade(&parts.headers) {
-            return bad("upgrades (WebSocket and others) are not supported");
-        }
         let authority = self.authority.as_bytes();
         let malformed = authority.contains(&b'@') || Authority::try_from(authority).is_err();
         if !authority.is_empty() && malformed {
@@ -87,11 +84,6 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
         kind.eq_ignore_ascii_case(b"application/grpc").then_some(rest)
     });
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
-}
-
-/// Whether the connection is to become something else. An offer of h2c may be, and is, ignored.
-fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -133,8 +125,6 @@ mod tests {
             _ => None,
         };
         assert_eq!(why(get()), None);
-        assert_eq!(why(get().header("upgrade", "h2c")), None);
-        assert!(why(get().header("upgrade", "websocket")).expect("refused").contains("upgrades"));
         assert!(why(get().header("host", "other")).expect("refused").contains("Host"));
         let host = |h: &str| http::Request::get("/").version(Version::HTTP_11).header("host", h);
         assert!(why(host("a b")).expect("refused").contains("host"));

@@ -38,6 +38,11 @@ impl Leg {
         self.uplink.bytes()
     }
 
+    /// Bytes that the client has sent after its request, as another protocol.
+    pub(super) fn came(&self, bytes: usize) {
+        self.uplink.came(bytes);
+    }
+
     /// What is wrong with the request's body, if that is why the call failed.
     pub(super) fn fault(&self) -> Option<Rejection> {
         self.uplink.fault()

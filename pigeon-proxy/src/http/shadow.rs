@@ -59,6 +59,10 @@ impl Copy {
         shadow: &table::Shadow,
         parts: &request::Parts,
     ) -> Option<Self> {
+        if call.upgrade.is_some() {
+            // What follows its head is not a body.
+            return None;
+        }
         let chosen = parts.extensions.get::<Chosen>().map(|chosen| chosen.copied);
         if !chosen.unwrap_or_else(|| shadow.takes(fastrand::u64(..))) {
             return None;

@@ -87,6 +87,11 @@ impl Uplink {
         self.upload.bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes that the caller has sent after its request, as another protocol.
+    pub(super) fn came(&self, bytes: usize) {
+        self.upload.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// What is wrong with the request's body, if it is the reason why the call failed.
     pub(super) fn fault(&self) -> Option<Rejection> {
         self.upload.lock().fault().map(|fault| match fault {

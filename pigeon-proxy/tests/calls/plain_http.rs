@@ -165,13 +165,6 @@ async fn the_gateways_own_answers(path: Path) {
     );
     let answer = rig.raw("HEAD /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
-    let upgrade = "GET /hello HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n";
-    let answer = rig.raw(upgrade).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.contains("pigeon-reason: bad_request"),
-        "{answer}"
-    );
-    assert!(answer.contains("upgrades"), "{answer}");
     let answer = rig.raw("CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     let metrics = rig.metrics.render();

@@ -67,7 +67,7 @@ pub(in crate::http) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(live: Live) -> Self {
+    pub(in crate::http) fn new(live: Live) -> Self {
         Self { stage: Mutex::new(Stage::Live(Box::new(live))), reader: AtomicWaker::new() }
     }
 
@@ -129,6 +129,37 @@ impl Shared {
             drop(stage);
             self.reader.wake();
         }
+    }
+
+    /// Waits until the call was broken off.
+    pub(in crate::http) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        // First registered, then looked: an end in between wakes.
+        self.reader.register(cx.waker());
+        if matches!(*self.lock(), Stage::Live(_)) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Bytes of the caller, once the call goes on as another protocol.
+    pub(in crate::http) fn came(&self, bytes: usize) {
+        if let Stage::Live(live) = &*self.lock() {
+            live.leg.came(bytes);
+        }
+    }
+
+    /// Bytes of the engine, likewise.
+    pub(in crate::http) fn went(&self, bytes: usize) {
+        if let Stage::Live(live) = &mut *self.lock() {
+            live.record.sent(bytes);
+        }
+    }
+
+    /// The engine has ended the call.
+    pub(in crate::http) fn complete(&self) {
+        end(&mut self.lock(), Live::completed);
+    }
+
+    /// The caller is gone, or the gateway stops.
+    pub(in crate::http) fn leave(&self) {
+        end(&mut self.lock(), Live::left);
     }
 
     /// The caller went away, or the answer has been handed over whole.
@@ -218,7 +249,11 @@ impl Live {
             }
             self.record.complete();
         }
-        // The record says how it ended when it is dropped, and the slot rests (see `Leg`).
+        self.left()
+    }
+
+    /// The record says how it ended when it is dropped, and the slot rests (see [`Leg`]).
+    fn left(mut self: Box<Self>) -> Stage {
         self.record.bytes_in = self.leg.bytes_in();
         Stage::Ended
     }

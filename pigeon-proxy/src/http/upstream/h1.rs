@@ -109,7 +109,7 @@ async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Connection, DialEr
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Its calls are told by their own futures.
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to an engine ended");
         }
     });
