@@ -38,6 +38,12 @@ impl Proxy {
         Self::spawn(name, &[("--config", shown(config))], None)
     }
 
+    /// The same, with further arguments.
+    pub fn from_file_with(name: &str, config: &Path, more: &[(&str, String)]) -> Self {
+        let source = [("--config", shown(config))];
+        Self::spawn(name, &[&source[..], more].concat(), None)
+    }
+
     fn spawn(name: &str, source: &[(&str, String)], transport: Option<Transport>) -> Self {
         let [address, status] = [ports::free(), ports::free()]
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));

@@ -28,9 +28,11 @@ use crate::config::{Connection, Received, Serving, Source, Timings};
 use crate::gateway::Gateway;
 use crate::guard;
 use crate::listen::{Gate, Listeners};
+use crate::logs::Levels;
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
 use crate::record::AccessLog;
+use crate::traces::{Spans, Tracer};
 use crate::worker::Workers;
 
 /// Everything a proxy is told when it starts.
@@ -50,6 +52,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Where calls are written down.
     pub access_log: AccessLog,
+    /// The level of the process's own log, for changing it; none if the status port does not.
+    pub levels: Option<Levels>,
+    /// Where traces go; none = calls are not traced.
+    pub traces: Option<TraceConfig>,
     /// Calls with HTTP/2 on both sides are relayed frame by frame; otherwise they take the general path.
     pub relay: bool,
     /// `status_listen` may be beyond loopback.
@@ -69,6 +75,15 @@ pub struct TakeoverConfig {
     pub now: bool,
     /// The socket; none = in the state directory, if there is one.
     pub socket: Option<PathBuf>,
+}
+
+/// Traces of calls.
+#[derive(Clone, Debug)]
+pub struct TraceConfig {
+    /// A collector that takes OTLP over gRPC.
+    pub to: http::Uri,
+    /// The part of the traces that begin here which is kept.
+    pub sample: f64,
 }
 
 /// Where the configuration of calls comes from.
@@ -176,6 +191,8 @@ impl Config {
             workers: None,
             drain_timeout: Duration::from_secs(30),
             access_log: AccessLog::off(),
+            levels: None,
+            traces: None,
             relay: true,
             insecure_bind: false,
             takeover: TakeoverConfig::default(),
@@ -208,6 +225,8 @@ impl Config {
 pub struct Proxy {
     identity: Arc<Identity>,
     gateway: Arc<Gateway>,
+    levels: Option<Levels>,
+    traces: Option<(http::Uri, Spans)>,
     server: Server,
     origin: Origin,
     status: TcpListener,
@@ -253,6 +272,11 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     let gateway = Gateway::new(metrics.clone(), config.access_log);
     gateway.set_relay(config.relay);
     gateway.guard().set_descriptors(guard::watch::descriptor_limit().unwrap_or(0));
+    let traces = config.traces.map(|traces| {
+        let (tracer, spans) = Tracer::new(traces.sample);
+        gateway.set_tracer(tracer);
+        (traces.to, spans)
+    });
     let workers =
         Workers::start(count, &gateway).map_err(|source| StartError::Workers { count, source })?;
     let mut listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
@@ -267,6 +291,8 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     Ok(Proxy {
         identity: Arc::new(identity),
         gateway,
+        levels: config.levels,
+        traces,
         serving: server.serving(),
         server,
         origin,

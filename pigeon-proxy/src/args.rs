@@ -1,5 +1,7 @@
 //! The command line of `pigeon-proxy`, and its way into [`app::Config`].
 
+mod seeing;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,8 +11,10 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory as _, Parser, ValueEnum};
 use pigeon_proto::model::Name;
 
+pub use self::seeing::{AccessLogChoice, LogFormat, SeeingArgs};
 use crate::app::{self, AdminConfig, SourceConfig, TakeoverConfig};
 use crate::config::address::AdminAddress;
+use crate::logs::Levels;
 use crate::record::AccessLog;
 
 /// Carries calls to engines, as pigeon-admin or a file tells it.
@@ -71,13 +75,9 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory_limit: Option<u64>,
 
-    /// One line per call on standard output
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub access_log: AccessLogChoice,
-
-    /// Form of the log on standard error; PIGEON_LOG sets its level (such as debug)
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    /// Logs.
+    #[command(flatten)]
+    pub seeing: SeeingArgs,
 
     /// off: carry HTTP/2 calls on the general path too; for finding out whether the relay is to blame
     #[arg(long, value_name = "ON|OFF", env = "PIGEON_RELAY", default_value = "on")]
@@ -92,17 +92,6 @@ pub struct Args {
     pub insecure_admin: bool,
 }
 
-/// What `--access-log` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AccessLogChoice {
-    /// None.
-    Off,
-    /// A line for people.
-    Text,
-    /// A JSON object.
-    Json,
-}
-
 /// What `--relay` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
@@ -110,15 +99,6 @@ pub enum Switch {
     On,
     /// No.
     Off,
-}
-
-/// What `--log-format` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// JSON objects.
-    Json,
 }
 
 impl Args {
@@ -131,7 +111,11 @@ impl Args {
     ///
     /// # Errors
     /// A usage error: arguments that do not go together.
-    pub fn into_config(self, access_log: AccessLog) -> Result<app::Config, clap::Error> {
+    pub fn into_config(
+        self,
+        access_log: AccessLog,
+        levels: Option<Levels>,
+    ) -> Result<app::Config, clap::Error> {
         let usage = |kind, message: String| Args::command().error(kind, message);
         let source = match (self.admin, self.config, self.token_file, self.state_dir) {
             (Some(address), None, Some(token_file), Some(state_dir)) => {
@@ -159,6 +143,8 @@ impl Args {
             workers: self.workers,
             drain_timeout: self.drain_timeout,
             access_log,
+            levels,
+            traces: self.seeing.traces(),
             relay: self.relay == Switch::On,
             insecure_bind: self.insecure_bind,
             memory_limit: self.memory_limit,
@@ -213,7 +199,7 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<app::Config, clap::Error> {
         let args = Args::try_parse_from(["pigeon-proxy"].iter().chain(args))?;
-        args.into_config(AccessLog::off())
+        args.into_config(AccessLog::off(), None)
     }
 
     fn with_admin(more: &[&str]) -> Result<app::Config, clap::Error> {

@@ -17,9 +17,10 @@ pub mod token;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pigeon_proto::model::Name;
+use pigeon_proto::model::{Name, Snapshot};
 use serde::Serialize;
 
 pub use protocol::Held;
@@ -95,6 +96,8 @@ pub struct Serving {
     pub rejected: Vec<Rejected>,
     /// Where listeners really listen.
     pub listen: BTreeMap<Name, SocketAddr>,
+    /// The configuration that serves.
+    pub config: Arc<Snapshot>,
     /// When the configuration was received, or for last known good saved.
     pub at: Option<SystemTime>,
 }

@@ -1,14 +1,20 @@
 //! All that the workers share: the table, the engines, the metrics and the access log.
 
+mod connections;
+
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use pigeon_proto::model::{Address, Name, Snapshot};
 use tokio::sync::Notify;
 
+use self::connections::Connections;
+pub use self::connections::OpenConnection;
+pub(crate) use self::connections::Tally;
 use crate::engine::{CLASSES, Cause, Clock, Engine, Member, Registry, Standing, State};
 use crate::guard::watch::descriptors_open;
 use crate::guard::{Guard, Level};
@@ -17,6 +23,7 @@ use crate::record::AccessLog;
 use crate::reject::Rejection;
 use crate::table::Table;
 use crate::tls::{Inbound, Shown, Side};
+use crate::traces::Tracer;
 
 /// What the workers share.
 pub struct Gateway {
@@ -25,10 +32,12 @@ pub struct Gateway {
     registry: Mutex<Registry>,
     metrics: Metrics,
     access_log: AccessLog,
+    tracer: OnceLock<Arc<Tracer>>,
     draining: AtomicBool,
     guard: Guard,
     relay: AtomicBool,
     calls_open: AtomicUsize,
+    connections: Arc<Connections>,
     /// A table was installed.
     installed: Notify,
     tls: ListenerTls,
@@ -111,10 +120,12 @@ impl Gateway {
             registry: Mutex::new(Registry::new(Clock::monotonic())),
             metrics: metrics.clone(),
             access_log,
+            tracer: OnceLock::new(),
             draining: AtomicBool::new(false),
             guard: Guard::default(),
             relay: AtomicBool::new(true),
             calls_open: AtomicUsize::new(0),
+            connections: Arc::default(),
             installed: Notify::new(),
             tls: ListenerTls::default(),
         });
@@ -126,6 +137,8 @@ impl Gateway {
                 let (guard, open) = (gateway.guard(), descriptors_open());
                 metrics.set_guard(open, guard.descriptors(), guard.is_short(), guard.memory());
                 metrics.set_certificates(&gateway.tls_shown());
+                let spans = gateway.tracer().map_or(0, |tracer| tracer.lost());
+                metrics.set_lost(gateway.access_log.lost(), spans);
             }
         });
         gateway
@@ -238,23 +251,50 @@ impl Gateway {
         &self.metrics
     }
 
+    /// Has calls traced; once, before the first.
+    pub fn set_tracer(&self, tracer: Arc<Tracer>) {
+        // The first one stays.
+        let _ = self.tracer.set(tracer);
+    }
+
+    pub(crate) fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.get()
+    }
+
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.access_log
     }
 
-    /// Counts a call as open until the answer is dropped.
-    pub(crate) fn open_call(self: &Arc<Self>) -> OpenCall {
+    /// A client has connected; the connection counts as open until what is returned is dropped.
+    pub(crate) fn connected(&self, listener: &Name, peer: SocketAddr) -> Arc<Tally> {
+        self.connections.add(listener, peer)
+    }
+
+    /// How many client connections are open, and the `most` busiest of them.
+    pub fn connections(&self, most: usize) -> (usize, Vec<OpenConnection>) {
+        self.connections.busiest(most, Instant::now())
+    }
+
+    /// Calls and retries of a route in the last ten seconds, and how many retries these calls allow.
+    pub fn retry_budget(&self, route: &Name, now: Instant) -> Option<(u64, u64, u64)> {
+        self.table()?.budget(route).map(|budget| budget.seen(now))
+    }
+
+    /// Counts a call of this connection as open until the answer is dropped.
+    pub(crate) fn open_call(self: &Arc<Self>, connection: &Arc<Tally>) -> OpenCall {
         self.calls_open.fetch_add(1, Ordering::Relaxed);
-        OpenCall(Arc::clone(self))
+        connection.begins();
+        OpenCall(Arc::clone(self), Arc::clone(connection))
     }
 }
 
 /// A call that is open.
-pub(crate) struct OpenCall(Arc<Gateway>);
+pub(crate) struct OpenCall(Arc<Gateway>, Arc<Tally>);
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.0.calls_open.fetch_sub(1, Ordering::Relaxed);
+        self.1.ends();
     }
 }
 

@@ -116,7 +116,7 @@ impl Guard {
         self.short.load(Ordering::Relaxed)
     }
 
-    /// Notes how many descriptors are open; ends what [`Guard::say_short`] began.
+    /// Notes how many descriptors are open; ends what `say_short` began.
     pub fn descriptors_in_use(&self, open: u32) {
         let most = self.descriptors().map_or(u32::MAX, for_clients);
         if self.is_short() && open < most - most / 20 {

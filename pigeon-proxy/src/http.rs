@@ -39,7 +39,7 @@ pub use self::upstream::Upstreams;
 pub(crate) use self::upstream::{DialError, Dialled, dial, is_exhausted, keep_alive, unreachable};
 pub(crate) use self::web::is_web;
 use crate::filter::Certificate;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Tally};
 use crate::relay::Relay;
 
 /// One client connection, as its calls see it.
@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) listener: Name,
     /// Who is at the other end.
     pub(crate) peer: IpAddr,
+    /// What is counted of the connection.
+    pub(crate) tally: Arc<Tally>,
     /// What it showed when the connection was opened.
     pub(crate) certificate: Option<Arc<Certificate>>,
     /// The connection is by TLS.

@@ -1,17 +1,14 @@
 //! The program `pigeon-proxy`: arguments, logs, signals; the rest is the library.
 
-use std::io::IsTerminal as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use pigeon_proxy::app::{self, Config};
-use pigeon_proxy::args::{AccessLogChoice, Args, LogFormat};
+use pigeon_proxy::args::Args;
 use pigeon_proxy::guard::watch::raise_descriptors;
-use pigeon_proxy::record::{self, AccessLog};
+use pigeon_proxy::logs::{Logs, Reopen};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,31 +18,38 @@ const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let args = Args::read();
-    init_log(args.log_format);
+    let logs = match Logs::start(&args.seeing.logs(), std::env::var("PIGEON_LOG").ok()) {
+        Ok(logs) => logs,
+        Err(e) => return failed(&e),
+    };
     if let Err(e) = raise_descriptors() {
         tracing::warn!("cannot raise the limit of file descriptors to what is allowed: {e}");
     }
-    // The guard writes out what is left of the access log when it goes, at the very end.
-    let (access_log, _guard) = access_log(args.access_log);
-    let config = args.into_config(access_log).unwrap_or_else(|e| e.exit());
-    match start(config) {
+    let config = args.into_config(logs.access(), Some(logs.levels())).unwrap_or_else(|e| e.exit());
+    let ended = start(config, logs.reopeners());
+    // Whatever happened is in there.
+    logs.end();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::FAILURE
-        }
+        Err(e) => failed(&e),
     }
 }
 
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
 /// Runs the proxy; the runtime here is for everything but the calls.
-fn start(config: Config) -> anyhow::Result<()> {
+fn start(config: Config, logs: Vec<Reopen>) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
         let proxy = app::bind(config).await?;
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(signals.watch(stop, proxy.reload(), proxy.reload_tls()));
+        let files = (proxy.reload(), proxy.reload_tls());
+        tokio::spawn(signals.watch(stop, files, logs));
         let stopped = async { stopped.await.unwrap_or_default() };
         Ok(proxy.run(stopped).await?)
     })
@@ -68,13 +72,13 @@ impl Signals {
         })
     }
 
-    /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reads again; SIGUSR2 starts the
-    /// program anew, to take over.
+    /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reads again, and opens log files
+    /// anew; SIGUSR2 starts the program anew, to take over.
     async fn watch(
         mut self,
         stop: oneshot::Sender<()>,
-        reload: Arc<Notify>,
-        reload_tls: impl Fn(),
+        (reload, reload_tls): (Arc<Notify>, impl Fn()),
+        logs: Vec<Reopen>,
     ) {
         let mut stop = Some(stop);
         loop {
@@ -82,6 +86,7 @@ impl Signals {
                 _ = self.term.recv() => {}
                 _ = self.int.recv() => {}
                 _ = self.hup.recv() => {
+                    logs.iter().for_each(Reopen::reopen);
                     reload.notify_one();
                     reload_tls();
                     continue;
@@ -118,36 +123,4 @@ fn start_successor() {
         }
         Err(e) => tracing::error!("cannot start {}: {e}", program.display()),
     }
-}
-
-fn init_log(format: LogFormat) {
-    let asked = std::env::var("PIGEON_LOG").unwrap_or_default();
-    let asked = if asked.is_empty() { "info" } else { &asked };
-    let (filter, wrong) = match EnvFilter::try_new(asked) {
-        Ok(filter) => (filter, None),
-        Err(e) => (EnvFilter::new("info"), Some(e)),
-    };
-    // A log that nobody reads any more must not end the proxy: saying so would panic.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    if let Some(e) = wrong {
-        tracing::warn!("PIGEON_LOG is \"{asked}\", which is not a level: {e}; using info");
-    }
-}
-
-fn access_log(choice: AccessLogChoice) -> (AccessLog, Option<WorkerGuard>) {
-    let format = match choice {
-        AccessLogChoice::Off => return (AccessLog::off(), None),
-        AccessLogChoice::Text => record::LogFormat::Text,
-        AccessLogChoice::Json => record::LogFormat::Json,
-    };
-    let (writer, guard) =
-        NonBlockingBuilder::default().thread_name("access-log").finish(std::io::stdout());
-    (AccessLog::new(format, writer), Some(guard))
 }

@@ -11,7 +11,7 @@ use pigeon_proto::model::Name;
 use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use self::call::CallVecs;
-pub use self::call::{CallSeries, Code};
+pub use self::call::{CallSeries, Code, RouteTotals};
 use self::shadow::ShadowVecs;
 pub use self::shadow::{Copied, OpenCopy, ShadowSeries};
 use crate::gateway::EngineUsage;
@@ -44,9 +44,9 @@ struct Gauges {
     fds_open: IntGauge,
     fds_limit: IntGauge,
     overload: IntGaugeVec,
-    handshakes: IntCounterVec,
-    certificates: IntGaugeVec,
-    reload_errors: IntCounterVec,
+    tls: TlsGauges,
+    log_lost: IntCounter,
+    spans_lost: IntCounter,
 }
 
 /// The handles of one listener.
@@ -148,10 +148,15 @@ impl Metrics {
         self.0.calls.unmatched()
     }
 
+    /// What the calls of each route and engine did.
+    pub fn routes(&self) -> Vec<RouteTotals> {
+        self.0.calls.totals()
+    }
+
     /// The series of a listener.
     pub fn listener(&self, name: &Name) -> ListenerSeries {
         let g = &self.0.gauges;
-        let handshakes = |how: &str| g.handshakes.with_label_values(&[name.as_str(), how]);
+        let handshakes = |how: &str| g.tls.handshakes.with_label_values(&[name.as_str(), how]);
         let [full, resumed, failed] = HANDSHAKES.map(handshakes);
         let name = [name.as_str()];
         ListenerSeries {
@@ -172,25 +177,25 @@ impl Metrics {
         let _ = g.connections_total.remove_label_values(&name);
         let _ = g.refused.remove_label_values(&name);
         for how in HANDSHAKES {
-            let _ = g.handshakes.remove_label_values(&[name[0], how]);
+            let _ = g.tls.handshakes.remove_label_values(&[name[0], how]);
         }
     }
 
     /// Sets when the certificates of each object (`kind/name`) expire.
     pub fn set_certificates(&self, shown: &[(String, Shown)]) {
         let g = &self.0.gauges;
-        g.certificates.reset();
+        g.tls.certificates.reset();
         for (object, shown) in shown {
             for certificate in &shown.certificates {
                 let labels = [object.as_str(), certificate.path.as_str()];
-                g.certificates.with_label_values(&labels).set(certificate.not_after);
+                g.tls.certificates.with_label_values(&labels).set(certificate.not_after);
             }
         }
     }
 
     /// The changed TLS files of an object (`kind/name`) are no good.
     pub fn tls_reload_failed(&self, object: &str) {
-        self.0.gauges.reload_errors.with_label_values(&[object]).inc();
+        self.0.gauges.tls.reload_errors.with_label_values(&[object]).inc();
     }
 
     /// Sets what of the system is in use, and what is short.
@@ -200,6 +205,14 @@ impl Metrics {
         g.fds_limit.set(limit.unwrap_or(0).into());
         g.overload.with_label_values(&["descriptors"]).set(short.into());
         g.overload.with_label_values(&["memory"]).set(memory as i64);
+    }
+
+    /// Sets how many lines of the access log and spans of traces were lost so far.
+    pub fn set_lost(&self, lines: u64, spans: u64) {
+        let g = &self.0.gauges;
+        for (counter, total) in [(&g.log_lost, lines), (&g.spans_lost, spans)] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 
     /// Sets what is in use now.
@@ -266,6 +279,36 @@ impl Gauges {
                 "1 while a resource is so short that new connections and calls are shed; memory: 2 while idle connections are closed, too.",
                 &["resource"],
             ),
+            tls: TlsGauges::new(r),
+            spans_lost: counter(
+                r,
+                "pigeon_trace_spans_dropped_total",
+                "Spans of traces that could not be exported in time, or at all.",
+            ),
+            log_lost: counter(
+                r,
+                "pigeon_access_log_dropped_total",
+                "Lines of the access log that could not be written in time, or at all.",
+            ),
+            accept_errors: counter(
+                r,
+                "pigeon_accept_errors_total",
+                "Times the system gave no connection.",
+            ),
+        }
+    }
+}
+
+/// What there is to say of TLS.
+struct TlsGauges {
+    handshakes: IntCounterVec,
+    certificates: IntGaugeVec,
+    reload_errors: IntCounterVec,
+}
+
+impl TlsGauges {
+    fn new(r: &Registry) -> Self {
+        Self {
             handshakes: counters(
                 r,
                 "pigeon_tls_handshakes_total",
@@ -284,11 +327,6 @@ impl Gauges {
                 "Times that changed TLS files were no good and the ones before went on.",
                 &["object"],
             ),
-            accept_errors: {
-                let name = "pigeon_accept_errors_total";
-                let made = IntCounter::new(name, "Times the system gave no connection.");
-                registered(r, made)
-            },
         }
     }
 }
@@ -308,6 +346,10 @@ fn registered<C: prometheus::core::Collector + Clone + 'static>(
 
 fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
     registered(r, IntGauge::new(name, help))
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(r, IntCounter::new(name, help))
 }
 
 fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
@@ -332,7 +374,7 @@ mod tests {
         let (a, b, e) = (name("a"), name("b"), name("e"));
         let series = metrics.call_series([(&a, Some(&e)), (&b, Some(&e))].into_iter());
         for series in &series {
-            series.ended(Code::Grpc(0), Some(Reason::Saturated), Duration::from_secs(1));
+            series.ended(Code::Grpc(0), Some(Reason::Saturated), Some(Duration::from_secs(1)));
             series.first_response(Duration::from_millis(3));
             series.waited(Duration::from_millis(3));
         }

@@ -1,32 +1,44 @@
-//! The status port: `/healthz`, `/readyz`, `/metrics` and `/state`, for probes, Prometheus and people.
+//! The status port: `/healthz`, `/readyz`, `/metrics`, `/state`, `/config` and `/log`, for probes, Prometheus and
+//! people.
 //!
 //! It asks for no token, so it tells no secret, and it listens on loopback unless told otherwise.
 
+mod config;
+mod guard;
+mod log;
+mod page;
+mod state;
+
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use pigeon_proto::model::code;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::identity::Identity;
 use crate::config::{Connection, Serving, Source};
-use crate::gateway::{EndpointUsage, EngineUsage, Gateway};
+use crate::gateway::Gateway;
+use crate::logs::Levels;
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
-use crate::tls::{Shown, ShownCertificate};
 
 /// Content type of the Prometheus text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The longest body of a request.
+const MOST_BODY: usize = 4_096;
 
 /// What the status port tells about.
 pub struct Status {
@@ -39,11 +51,15 @@ pub struct Status {
     config_metrics: ConfigMetrics,
     serving: watch::Receiver<Serving>,
     connection: watch::Receiver<Connection>,
+    started: Instant,
+    /// The port listens on loopback alone.
+    only_here: bool,
+    levels: Option<Levels>,
     draining: AtomicBool,
 }
 
 impl Status {
-    /// Tells about these.
+    /// Tells about these; the last: where the port listens, and the level of the log, if that can be changed.
     pub fn new(
         identity: &Identity,
         gateway: Arc<Gateway>,
@@ -51,6 +67,7 @@ impl Status {
         config_metrics: ConfigMetrics,
         serving: watch::Receiver<Serving>,
         connection: watch::Receiver<Connection>,
+        (address, levels): (SocketAddr, Option<Levels>),
     ) -> Self {
         Self {
             name: identity.name.to_string(),
@@ -61,6 +78,9 @@ impl Status {
             config_metrics,
             serving,
             connection,
+            started: Instant::now(),
+            only_here: address.ip().is_loopback(),
+            levels,
             draining: AtomicBool::new(false),
         }
     }
@@ -68,6 +88,10 @@ impl Status {
     /// From now on not ready.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn only_here(&self) -> bool {
+        self.only_here
     }
 
     fn is_draining(&self) -> bool {
@@ -116,7 +140,12 @@ fn router(status: Arc<Status>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/state", get(state))
+        .route("/state", get(state::get))
+        .route("/state.css", get(state::style))
+        .route("/config", get(config::get))
+        .route("/log", get(log::get).put(log::put))
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(from_fn_with_state(Arc::clone(&status), guard::guard))
         .with_state(status)
 }
 
@@ -137,72 +166,7 @@ async fn metrics(State(status): State<Arc<Status>>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS)], status.metrics.render()).into_response()
 }
 
-async fn state(State(status): State<Arc<Status>>) -> Json<Value> {
-    let serving = status.serving.borrow().clone();
-    let connection = status.connection.borrow().clone();
-    let listen: serde_json::Map<String, Value> =
-        serving.listen.iter().map(|(n, a)| (n.to_string(), a.to_string().into())).collect();
-    let age = (serving.source != Source::None)
-        .then(|| status.config_metrics.refresh_age(SystemTime::now()));
-    Json(json!({
-        "name": status.name,
-        "node_id": status.node_id,
-        "incarnation": status.incarnation,
-        "version": env!("CARGO_PKG_VERSION"),
-        "source": serving.source,
-        "config_age_seconds": age,
-        "revision": serving.received,
-        "effective_revision": serving.effective,
-        "rejected": serving.rejected,
-        "refused": connection.refused,
-        "listen": listen,
-        "admin": {
-            "connected": connection.connected,
-            "last_message_at": connection.last_message.and_then(rfc3339),
-            "last_error": connection.last_error,
-        },
-        "draining": status.is_draining(),
-        "calls_open": status.gateway.calls_open(),
-        "engines": engines(&status.gateway.usage()),
-        "tls": tls(&status.gateway.tls_shown()),
-    }))
-}
-
-/// What is in use and how it does, by the name of the engine.
-fn engines(usage: &[EngineUsage]) -> serde_json::Map<String, Value> {
-    let endpoint = |e: &EndpointUsage| {
-        json!({
-            "address": e.address,
-            "state": e.state.as_str(),
-            "reason": (!e.reason.is_empty()).then_some(&e.reason),
-            "in_use": e.in_use,
-            "slots": e.slots,
-            "calls": e.calls,
-            "failures": e.failures,
-        })
-    };
-    let engine = |e: &EngineUsage| {
-        let endpoints: Vec<_> = e.endpoints.iter().map(endpoint).collect();
-        let (waiting, calls, failures) = (e.waiting, e.calls, e.failures);
-        json!({ "waiting": waiting, "calls": calls, "failures": failures, "endpoints": endpoints })
-    };
-    usage.iter().map(|e| (e.engine.to_string(), engine(e))).collect()
-}
-
-/// The certificates of listeners and engines, and what is wrong with their files.
-fn tls(shown: &[(String, Shown)]) -> serde_json::Map<String, Value> {
-    let certificate = |c: &ShownCertificate| {
-        let until = jiff::Timestamp::from_second(c.not_after).map(|at| at.to_string()).ok();
-        json!({ "path": c.path, "subject": c.subject, "names": c.names, "not_after": until })
-    };
-    let object = |(object, shown): &(String, Shown)| {
-        let certificates: Vec<_> = shown.certificates.iter().map(certificate).collect();
-        (object.clone(), json!({ "certificates": certificates, "error": shown.error }))
-    };
-    shown.iter().map(object).collect()
-}
-
-fn rfc3339(at: SystemTime) -> Option<String> {
-    let at = jiff::Timestamp::try_from(at).ok()?;
-    Some(at.round(jiff::Unit::Millisecond).ok()?.to_string())
+/// Whether the answer may be of this kind, by the caller's own word.
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains(kind))
 }

@@ -130,6 +130,11 @@ impl Table {
         self.raw.get(listener)
     }
 
+    /// The budget of a route's retries.
+    pub fn budget(&self, route: &Name) -> Option<&Arc<Budget>> {
+        self.budgets.get(route)
+    }
+
     /// The route of a call.
     pub fn find(&self, head: &Head<'_>) -> Found<'_, Arc<RouteEntry>> {
         self.matcher.find(head)

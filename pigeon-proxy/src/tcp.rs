@@ -57,7 +57,7 @@ pub(crate) async fn serve(
         tracing::debug!(%error, "the connection is gone already");
         return;
     }
-    let _open = client.gateway.open_call();
+    let _open = client.gateway.open_call(&client.tally);
     let mut record = begin(&client);
     let end = tokio::select! {
         biased;
@@ -85,8 +85,20 @@ fn begin(client: &Client) -> Record {
     let log = client.gateway.access_log();
     if log.is_on() {
         let (listener, peer) = (&client.listener, client.peer);
-        let none = Beginning { listener, peer, method: "", host: "", path: "", request_id: "" };
-        record.log(log.clone(), &none);
+        let none = Beginning {
+            listener,
+            peer,
+            protocol: "tcp",
+            method: "",
+            host: "",
+            path: "",
+            request_id: "",
+            user_agent: "",
+            traceparent: None,
+            tracestate: None,
+        };
+        // Nothing in it says whether it is part of a trace.
+        record.watch(log, None, (fastrand::u128(..), 0), &none);
     }
     record
 }
@@ -119,8 +131,8 @@ async fn carry(
     let cut = leg.cut(client);
     let exchange = Exchange::new(limits(settings, record.started()));
     let moved = |side, bytes| match side {
-        Side::Client => record.received(bytes),
-        Side::Engine => record.passed(bytes),
+        Side::Client => record.raw_received(bytes),
+        Side::Engine => record.raw_sent(bytes),
     };
     let end = tokio::select! {
         biased;

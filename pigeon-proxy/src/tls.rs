@@ -2,7 +2,7 @@
 //!
 //! [`Inbound`] is a listener's side, [`Outbound`] an engine's. Both hold what is in their files, read these again
 //! when they change ([`reload`]), and go on with what they have when the new ones are no good. A connection
-//! of the general path is a [`Stream`]; one of the relay keeps its socket and has a [`Session`] beside it.
+//! of the general path is a `Stream`; one of the relay keeps its socket and has a `Session` beside it.
 
 mod certificate;
 mod files;

@@ -44,6 +44,8 @@ mod plain_http;
 mod pools;
 #[path = "calls/retries.rs"]
 mod retries;
+#[path = "calls/seeing.rs"]
+mod seeing;
 #[path = "calls/shadow.rs"]
 mod shadow;
 #[path = "calls/shortage.rs"]
@@ -56,6 +58,9 @@ mod smuggling;
 mod tcp;
 #[path = "calls/tls.rs"]
 mod tls;
+#[cfg(feature = "otlp")]
+#[path = "calls/traces.rs"]
+mod traces;
 #[path = "calls/unreachable.rs"]
 mod unreachable;
 #[path = "calls/upgrades.rs"]

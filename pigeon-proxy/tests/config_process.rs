@@ -221,7 +221,7 @@ fn a_second_signal_ends_it_at_once() {
 
 fn get(address: &str, path: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("the port is open");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("answered");

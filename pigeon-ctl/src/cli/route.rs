@@ -139,7 +139,7 @@ pub struct EditFields {
     /// Longest body of a request; '' = no limit
     #[arg(long, value_name = "BYTES", value_parser = values::size)]
     pub max_body: Option<Size>,
-    /// Pages of these origins may call from a browser: https://app.example, https://*.example, *; '' = none
+    /// Pages of these origins may call from a browser, such as `https://app.example`, `https://*.example` or `*`; '' = none
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub cors: Option<Vec<String>>,
 }

@@ -137,6 +137,8 @@ pub(super) async fn proxy(
         workers: None,
         drain_timeout: DRAIN,
         access_log: AccessLog::off(),
+        levels: None,
+        traces: None,
         insecure_bind: false,
         takeover: proxy_app::TakeoverConfig::default(),
         memory_limit: None,

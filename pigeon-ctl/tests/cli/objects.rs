@@ -224,7 +224,7 @@ fn a_route_may_be_called_by_pages() {
     assert_eq!(cors(&admin)["origins"], json!(["*"]));
     assert_eq!(cors(&admin)["max_age"], "10m");
     let wrong = admin.ctl(&words("route set r --cors a.example")).run();
-    assert_eq!(wrong.code, 3, "{}", wrong.stderr);
+    assert_eq!(wrong.code, 7, "{}", wrong.stderr);
     assert!(wrong.stderr.contains("the scheme is missing"), "{}", wrong.stderr);
     admin.ok(&["route", "set", "r", "--cors", ""]);
     assert_eq!(cors(&admin), Value::Null);

@@ -25,6 +25,9 @@ const UNHURRIED: Duration = Duration::from_secs(5);
 /// How long a process that was taken over may take to let go of the admin.
 const RELEASE: Duration = Duration::from_secs(10);
 
+/// How long the last spans may take to be exported.
+const LAST_SPANS: Duration = Duration::from_secs(3);
+
 /// Why a proxy ends.
 enum End {
     Told,
@@ -56,6 +59,22 @@ impl Proxy {
     /// # Errors
     /// The status port fails.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let stop = CancellationToken::new();
+        let name = self.identity.name.to_string();
+        let traces = self
+            .traces
+            .take()
+            .map(|(to, spans)| tokio::spawn(crate::traces::export(to, name, spans, stop.clone())));
+        let ended = self.serve(shutdown).await;
+        // The last calls have ended, and there is something to tell of them.
+        stop.cancel();
+        if let Some(traces) = traces {
+            let _ = tokio::time::timeout(LAST_SPANS, traces).await;
+        }
+        ended
+    }
+
+    async fn serve(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let (page, gateway, limit, gate) = (
             Arc::new(self.status_page()),
             Arc::clone(&self.gateway),
@@ -111,6 +130,10 @@ impl Proxy {
         tasks.spawn(guard::watch::run(Arc::clone(&self.gateway), limit, stop.clone()));
         let gateway = Arc::clone(&self.gateway);
         tasks.spawn(crate::tls::reload::run(gateway, self.timings, stop.clone()));
+        if let Some(follow) = self.gateway.access_log().follow_calls() {
+            // Until the end: calls go on while the proxy drains.
+            tokio::spawn(follow);
+        }
         let around = Surroundings {
             identity: Arc::clone(&self.identity),
             received,
@@ -135,6 +158,7 @@ impl Proxy {
             self.config_metrics.clone(),
             self.serving.clone(),
             self.connection.subscribe(),
+            (self.status_addr, self.levels.clone()),
         )
     }
 }

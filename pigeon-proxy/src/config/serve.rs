@@ -182,6 +182,7 @@ impl Server {
             effective: self.serving.borrow().effective,
             rejected: [&self.unusable[..], &self.deaf[..]].concat(),
             listen: self.listeners.bound(),
+            config: Arc::clone(&self.wanted),
             at: received.map(|r| r.at),
         };
         if next.rejected.is_empty() && revision > 0 {

@@ -13,7 +13,7 @@ use super::blame::blame_first;
 use super::call::Call;
 use super::caller::CallerBody;
 use super::forward::{self, To};
-use super::head::GRPC_TIMEOUT;
+use super::head::{GRPC_TIMEOUT, TRACEPARENT, TRACESTATE};
 use super::leg::Leg;
 use super::shadow::Copy;
 use super::tunnel;
@@ -108,8 +108,12 @@ impl Call<'_> {
             Some(copy) => copy.begin(body),
             None => body,
         };
-        let limits = Limits { message: self.max_message, body: route.filters.max_body };
-        let upload = Upload::new(body, route.retry.buffer, limits);
+        let limits = Limits {
+            grpc: self.head.grpc,
+            message: self.max_message,
+            body: route.filters.max_body,
+        };
+        let upload = Upload::new(body, route.retry.buffer, limits, self.record.inbound());
         let outgoing = Outgoing { parts, upload };
         let mut tries = Tries::default();
         loop {
@@ -224,6 +228,15 @@ impl Call<'_> {
     /// The request's head for the next attempt: how often it was tried, and what is left of the time.
     fn parts_for(&self, outgoing: &Outgoing, tries: &Tries) -> request::Parts {
         let mut parts = outgoing.parts.clone();
+        if let Some((parent, begins)) = self.record.traceparent() {
+            // Digits and dashes are always a value.
+            if let Ok(parent) = HeaderValue::from_str(&parent) {
+                parts.headers.insert(TRACEPARENT, parent);
+            }
+            if begins {
+                parts.headers.remove(TRACESTATE);
+            }
+        }
         if !self.head.grpc {
             return parts;
         }

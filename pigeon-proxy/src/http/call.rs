@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
@@ -14,7 +14,7 @@ use super::answer;
 use super::caller::CallerBody;
 use super::dismiss::dismiss;
 use super::forward;
-use super::head::Head;
+use super::head::{Head, TRACEPARENT, TRACESTATE};
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
 use super::tunnel::{self, Tunnel};
@@ -59,7 +59,7 @@ pub(super) async fn call_or_upgrade(
 ) -> (Response<CallBody>, Option<Tunnel>) {
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
-    let open = client.gateway.open_call();
+    let open = client.gateway.open_call(&client.tally);
     let (head, readable) = Head::read(&parts);
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
@@ -100,7 +100,7 @@ pub(super) fn refuse(
     let (mut parts, _) = request.into_parts();
     // What stands for it has neither.
     (parts.method, parts.uri) = (Method::from_bytes(b"-").unwrap_or_default(), Uri::default());
-    let open = client.gateway.open_call();
+    let open = client.gateway.open_call(&client.tally);
     let (head, _) = Head::read(&parts);
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
@@ -116,19 +116,32 @@ fn begin(client: &Client, head: &Head, parts: &request::Parts, table: Option<&Ta
         None => client.gateway.metrics().unmatched(),
     };
     let mut record = Record::begin(unmatched, Instant::now(), head.grpc);
-    let log = client.gateway.access_log();
-    if log.is_on() {
+    let (log, tracer) = (client.gateway.access_log(), client.gateway.tracer());
+    if log.is_on() || tracer.is_some() {
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let beginning = Beginning {
+            protocol: protocol(parts.version),
             listener: &client.listener,
             peer: client.peer,
             method: parts.method.as_str(),
             host: &head.host(),
             path: parts.uri.path(),
             request_id: head.request_id.to_str().unwrap_or_default(),
+            user_agent: agent.unwrap_or_default(),
+            traceparent: parts.headers.get(TRACEPARENT).map(HeaderValue::as_bytes),
+            tracestate: parts.headers.get(TRACESTATE).and_then(|state| state.to_str().ok()),
         };
-        record.log(log.clone(), &beginning);
+        record.watch(log, tracer, (fastrand::u128(..), fastrand::u64(..)), &beginning);
     }
     record
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 impl Call<'_> {
@@ -231,7 +244,7 @@ impl Call<'_> {
         note_status(&mut self.record, &parts.headers);
         let ended = body.is_end_stream();
         let Call { record, open, deadline, head, max_message, .. } = self;
-        let messages = Messages::new(max_message);
+        let messages = Messages::new(head.grpc, max_message);
         let live = Live { body, leg, record, grpc: head.grpc, messages, deadline, _open: open };
         if let Some((protocol, client, engine)) = changes {
             forward::upgrade(&mut parts.headers, protocol);

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::upload::Uplink;
 use super::upstream::Hold;
 use crate::admit::Permit;
+use crate::record::Inbound;
 use crate::reject::Rejection;
 
 /// From the first byte sent to the engine until the slot is given back. However it ends, that happens
@@ -33,9 +34,9 @@ impl Leg {
         self.hold.as_ref()
     }
 
-    /// Bytes the client has sent.
-    pub(super) fn bytes_in(&self) -> u64 {
-        self.uplink.bytes()
+    /// What the client has sent.
+    pub(super) fn inbound(&self) -> &Inbound {
+        self.uplink.inbound()
     }
 
     /// Bytes that the client has sent after its request, as another protocol.

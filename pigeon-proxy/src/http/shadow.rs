@@ -22,6 +22,7 @@ use super::upstream::{Attempt, Link, Upstreams, unreachable};
 use crate::admit::{Admission, Ask, Permit, Tried, admit};
 use crate::grpc::timeout;
 use crate::metrics::{Copied, OpenCopy, ShadowSeries};
+use crate::record::Inbound;
 use crate::table::{self, RouteEntry, hash_of};
 
 /// Tells the engine that nobody waits for its answer.
@@ -184,7 +185,8 @@ async fn exchange(
     body: CopiedBody,
     grpc: bool,
 ) -> Copied {
-    let upload = Upload::new(CallerBody::Boxed(Box::pin(body)), 0, Limits::default());
+    let upload =
+        Upload::new(CallerBody::Boxed(Box::pin(body)), 0, Limits::default(), Inbound::of_copy());
     let uplink = upload.attempt();
     let mut leg = Leg::begin(permit, Arc::clone(&uplink));
     let request = Request::from_parts(parts, RequestBody(uplink));

@@ -6,7 +6,7 @@ mod source;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -17,12 +17,13 @@ use hyper::body::{Body, Frame, SizeHint};
 pub(super) use self::source::Limits;
 use self::source::{Fault, Source};
 use super::caller::{BrokenOff, CallerBody};
+use crate::record::Inbound;
 use crate::reject::Rejection;
 
 /// The body of one call, over all its attempts.
 pub(super) struct Upload {
     source: Mutex<Source>,
-    bytes: AtomicU64,
+    inbound: Inbound,
 }
 
 /// The body on the way to one endpoint.
@@ -42,9 +43,14 @@ const NOT_NEEDED: u8 = 2;
 
 impl Upload {
     /// `buffer` = most bytes kept for sending again.
-    pub(super) fn new(body: CallerBody, buffer: usize, limits: Limits) -> Arc<Self> {
+    pub(super) fn new(
+        body: CallerBody,
+        buffer: usize,
+        limits: Limits,
+        inbound: Inbound,
+    ) -> Arc<Self> {
         let source = Mutex::new(Source::new(body, buffer, limits));
-        Arc::new(Self { source, bytes: AtomicU64::new(0) })
+        Arc::new(Self { source, inbound })
     }
 
     /// The body from its beginning, for the next attempt. Not to be called once [`Upload::repeatable`] is
@@ -82,14 +88,14 @@ impl Upload {
 }
 
 impl Uplink {
-    /// Bytes taken from the caller.
-    pub(super) fn bytes(&self) -> u64 {
-        self.upload.bytes.load(Ordering::Relaxed)
+    /// What was taken from the caller.
+    pub(super) fn inbound(&self) -> &Inbound {
+        &self.upload.inbound
     }
 
     /// Bytes that the caller has sent after its request, as another protocol.
     pub(super) fn came(&self, bytes: usize) {
-        self.upload.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.upload.inbound.took(bytes, 0);
     }
 
     /// What is wrong with the request's body, if it is the reason why the call failed.
@@ -166,8 +172,8 @@ impl Body for RequestBody {
         if let Some(stopped) = uplink.stopped() {
             return Poll::Ready(Some(Err(stopped)));
         }
-        let polled = uplink.upload.lock().poll(uplink.round, cx, |bytes| {
-            uplink.upload.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let polled = uplink.upload.lock().poll(uplink.round, cx, |bytes, messages| {
+            uplink.upload.inbound.took(bytes, messages);
         });
         polled.map_err(|()| Stopped(h2::Reason::CANCEL.into()))
     }

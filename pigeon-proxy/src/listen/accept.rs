@@ -139,6 +139,7 @@ impl Door {
             relay: self.gateway.relays().then(|| Arc::clone(&self.relay)),
             listener: self.name.clone(),
             peer: peer.ip().to_canonical(),
+            tally: self.gateway.connected(&self.name, peer),
             certificate: None,
             secure: false,
         };

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pigeon_proto::model::Name;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry,
+};
 
-use super::{counters, registered};
+use super::{counters, gauges, registered};
 use crate::record::GRPC_NAMES;
 use crate::reject::Reason;
 
@@ -68,6 +71,8 @@ struct Vecs {
     wait: HistogramVec,
     retries: IntCounterVec,
     raw_bytes: IntCounterVec,
+    messages: IntCounterVec,
+    open: IntGaugeVec,
 }
 
 /// The series of one route. A series appears with its first call.
@@ -83,6 +88,30 @@ pub struct CallSeries {
     retries: OnceLock<IntCounter>,
     /// From clients, and from engines.
     raw_bytes: [OnceLock<IntCounter>; 2],
+    received: OnceLock<IntCounter>,
+    sent: OnceLock<IntCounter>,
+    open: OnceLock<IntGauge>,
+}
+
+/// Values of the label `direction`.
+const IN: &str = "in";
+const OUT: &str = "out";
+
+/// What the calls of a route to one of its engines did since the proxy started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTotals {
+    /// The route.
+    pub route: String,
+    /// The engine.
+    pub engine: String,
+    /// Calls that are open now.
+    pub open: i64,
+    /// Calls that have ended.
+    pub calls: u64,
+    /// Of these, the ones that the gateway itself answered or broke off.
+    pub rejected: u64,
+    /// Attempts beyond the first of a call.
+    pub retries: u64,
 }
 
 impl CallVecs {
@@ -110,7 +139,7 @@ impl CallVecs {
             ),
             duration: histogram(
                 "pigeon_call_duration_seconds",
-                "From the call's head to its end; for streams that is how long people talked.",
+                "From the call's head to its end, of calls with at most one message each way.",
             ),
             retries: counters(
                 registry,
@@ -124,6 +153,18 @@ impl CallVecs {
                 "Bytes of raw connections passed on: in, from clients; out, to clients.",
                 &["route", "engine", "direction"],
             ),
+            messages: counters(
+                registry,
+                "pigeon_messages_total",
+                "gRPC messages begun, from callers (in) and to them (out).",
+                &["route", "engine", "direction"],
+            ),
+            open: gauges(
+                registry,
+                "pigeon_route_calls_open",
+                "Calls and streams open on a route.",
+                &["route", "engine"],
+            ),
             wait: histogram(
                 "pigeon_queue_wait_seconds",
                 "Waiting for a slot, of calls that waited.",
@@ -135,6 +176,13 @@ impl CallVecs {
 
     pub(super) fn unmatched(&self) -> Arc<CallSeries> {
         Arc::clone(&self.unmatched)
+    }
+
+    pub(super) fn totals(&self) -> Vec<RouteTotals> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = known.values().map(|series| series.totals()).collect();
+        all.sort_by(|a, b| (&a.route, &a.engine).cmp(&(&b.route, &b.engine)));
+        all
     }
 
     pub(super) fn of_routes<'n>(
@@ -175,11 +223,60 @@ impl CallSeries {
             wait: OnceLock::new(),
             retries: OnceLock::new(),
             raw_bytes: [const { OnceLock::new() }; 2],
+            received: OnceLock::new(),
+            sent: OnceLock::new(),
+            open: OnceLock::new(),
         }
     }
 
-    /// Counts a call that has ended.
-    pub fn ended(&self, code: Code, reason: Option<Reason>, duration: Duration) {
+    fn totals(&self) -> RouteTotals {
+        let sum = |all: &[OnceLock<IntCounter>]| {
+            all.iter().filter_map(OnceLock::get).map(IntCounter::get).sum()
+        };
+        RouteTotals {
+            route: self.route.clone(),
+            engine: self.engine.clone(),
+            open: self.open.get().map_or(0, IntGauge::get),
+            calls: sum(&self.codes),
+            rejected: sum(&self.reasons),
+            retries: self.retries.get().map_or(0, IntCounter::get),
+        }
+    }
+
+    /// Counts a call that has taken this route.
+    pub fn began(&self) {
+        self.open_calls().inc();
+    }
+
+    /// And that it is over.
+    pub fn left(&self) {
+        self.open_calls().dec();
+    }
+
+    fn open_calls(&self) -> &IntGauge {
+        self.open.get_or_init(|| self.vecs.open.with_label_values(&[&self.route, &self.engine]))
+    }
+
+    /// Counts messages from callers.
+    pub fn messages_received(&self, count: u32) {
+        self.received.get_or_init(|| self.messages(IN)).inc_by(count.into());
+    }
+
+    /// Counts messages to callers.
+    pub fn messages_sent(&self, count: u32) {
+        self.sent.get_or_init(|| self.messages(OUT)).inc_by(count.into());
+    }
+
+    fn messages(&self, direction: &str) -> IntCounter {
+        self.vecs.messages.with_label_values(&[
+            self.route.as_str(),
+            self.engine.as_str(),
+            direction,
+        ])
+    }
+
+    /// Counts a call that has ended; `duration` if that says something about its latency.
+    pub fn ended(&self, code: Code, reason: Option<Reason>, duration: Option<Duration>) {
         let index = code.index();
         let counter = |vec: &IntCounterVec, label: &str| {
             vec.with_label_values(&[self.route.as_str(), self.engine.as_str(), label])
@@ -189,8 +286,10 @@ impl CallSeries {
             let series = &self.reasons[reason as usize];
             series.get_or_init(|| counter(&self.vecs.rejections, reason.as_str())).inc();
         }
-        let histogram = self.duration.get_or_init(|| self.histogram(&self.vecs.duration));
-        histogram.observe(duration.as_secs_f64());
+        if let Some(duration) = duration {
+            let histogram = self.duration.get_or_init(|| self.histogram(&self.vecs.duration));
+            histogram.observe(duration.as_secs_f64());
+        }
     }
 
     /// Notes when the first byte of an answer's body came.
@@ -239,6 +338,14 @@ impl CallSeries {
         }
         if self.retries.get().is_some() {
             let _ = self.vecs.retries.remove_label_values(&[&self.route, &self.engine]);
+        }
+        for (series, direction) in [(&self.received, IN), (&self.sent, OUT)] {
+            if series.get().is_some() {
+                remove(&self.vecs.messages, direction);
+            }
+        }
+        if self.open.get().is_some() {
+            let _ = self.vecs.open.remove_label_values(&[&self.route, &self.engine]);
         }
         for vec in [&self.vecs.first, &self.vecs.duration, &self.vecs.wait] {
             let _ = vec.remove_label_values(&[&self.route, &self.engine]);

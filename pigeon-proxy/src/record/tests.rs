@@ -7,6 +7,7 @@ use pigeon_proto::model::{Spec, document};
 
 use super::*;
 use crate::engine::{CLASSES, Clock};
+use crate::logs::Lines;
 use crate::metrics::Metrics;
 
 #[derive(Clone, Default)]
@@ -24,10 +25,14 @@ impl io::Write for Sink {
 }
 
 /// The lines that `calls` leads to.
-fn logged(format: LogFormat, calls: impl FnOnce(&dyn Fn(bool) -> Record)) -> String {
+fn logged(
+    format: LogFormat,
+    settings: LogSettings,
+    calls: impl FnOnce(&dyn Fn(bool) -> Record),
+) -> String {
     let sink = Sink::default();
-    let (writer, guard) = tracing_appender::non_blocking(sink.clone());
-    let log = AccessLog::new(format, writer);
+    let lines = Lines::start("test", sink.clone()).expect("a thread");
+    let log = AccessLog::new(format, lines.clone(), settings);
     let unmatched = Metrics::new().unmatched();
     let listener: Name = "default".parse().expect("name");
     calls(&|grpc| {
@@ -38,19 +43,23 @@ fn logged(format: LogFormat, calls: impl FnOnce(&dyn Fn(bool) -> Record)) -> Str
             host: "h",
             path: "/a b\"\n",
             request_id: "id",
+            protocol: "HTTP/1.1",
+            user_agent: "",
+            traceparent: None,
+            tracestate: None,
         };
         let mut record = Record::begin(Arc::clone(&unmatched), Instant::now(), grpc);
-        record.log(log.clone(), &beginning);
+        record.watch(&log, None, (u128::MAX, 0), &beginning);
         record
     });
-    drop(guard);
+    lines.flush(Duration::from_secs(20));
     let bytes = sink.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     String::from_utf8(bytes).expect("text")
 }
 
 #[test]
 fn a_json_line_is_one_object_per_call() {
-    let text = logged(LogFormat::Json, |begin| {
+    let text = logged(LogFormat::Json, LogSettings::default(), |begin| {
         let mut record = begin(false);
         let since = Instant::now();
         record.waits(since);
@@ -82,10 +91,10 @@ fn a_json_line_is_one_object_per_call() {
 
 #[test]
 fn a_text_line_stays_one_line() {
-    let text = logged(LogFormat::Text, |begin| drop(begin(false)));
+    let text = logged(LogFormat::Text, LogSettings::default(), |begin| drop(begin(false)));
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains(r#"path="/a b\"\n""#), "{text}");
-    assert!(text.contains(" peer=127.0.0.1 method=GET host=h "), "{text}");
+    assert!(text.contains(" peer=127.0.0.1 protocol=HTTP/1.1 method=GET host=h "), "{text}");
 }
 
 #[test]
@@ -183,5 +192,98 @@ fn the_first_message_is_timed_from_when_the_call_was_sent() {
 
 #[test]
 fn a_record_stays_small() {
-    assert!(size_of::<Record>() <= 144, "{}", size_of::<Record>());
+    assert!(size_of::<Record>() <= 168, "{}", size_of::<Record>());
+}
+
+fn lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
+}
+
+#[test]
+fn what_is_not_sampled_is_written_only_if_it_fails() {
+    let calls = |begin: &dyn Fn(bool) -> Record| {
+        let mut well = begin(true);
+        well.answered(200);
+        well.grpc_status(0);
+        well.complete();
+        drop(well);
+        let mut not_found = begin(true);
+        not_found.answered(200);
+        not_found.grpc_status(5);
+        not_found.complete();
+        drop(not_found);
+        let mut failed = begin(true);
+        failed.answered(200);
+        failed.grpc_status(14);
+        failed.complete();
+        drop(failed);
+        begin(false).rejected(&Rejection::NoRoute);
+        // Its caller went away.
+        drop(begin(false));
+    };
+    // The random number of these calls is the largest, so that any part but all leaves them out.
+    let settings = LogSettings { sample: 0.99, ..LogSettings::default() };
+    let failed = lines(&logged(LogFormat::Json, settings, calls));
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert_eq!(failed[0]["grpc_status"], "UNAVAILABLE");
+    assert_eq!(failed[1]["reason"], "no_route");
+    let settings = LogSettings { errors: false, ..settings };
+    assert_eq!(logged(LogFormat::Json, settings, calls), "");
+}
+
+#[test]
+fn a_long_call_has_a_line_at_its_start_and_from_time_to_time() {
+    let sink = Sink::default();
+    let to = Lines::start("test", sink.clone()).expect("a thread");
+    let interval = Some(Duration::from_secs(60));
+    let settings = LogSettings { start: true, interval, ..LogSettings::default() };
+    let log = AccessLog::new(LogFormat::Json, to.clone(), settings);
+    let listener: Name = "default".parse().expect("name");
+    let call = Beginning {
+        listener: &listener,
+        peer: IpAddr::from([127, 0, 0, 1]),
+        protocol: "HTTP/2",
+        method: "POST",
+        host: "h",
+        path: "/s/m",
+        request_id: "id",
+        user_agent: "grpc-c++/1",
+        traceparent: Some(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        tracestate: None,
+    };
+    let start = Instant::now();
+    let mut record = Record::begin(Metrics::new().unmatched(), start, true);
+    record.watch(&log, None, (0, 0), &call);
+    record.tenant("team-a");
+    record.waits(start);
+    record.waited(start + Duration::from_millis(5));
+    let inbound = record.inbound();
+    inbound.took(10, 2);
+    log.write_open(start + Duration::from_secs(59));
+    log.write_open(start + Duration::from_secs(61));
+    log.write_open(start + Duration::from_secs(62));
+    record.sent_at(7, start + Duration::from_secs(70));
+    record.messages_sent(3);
+    log.write_open(start + Duration::from_secs(600));
+    record.received_in_all(&inbound);
+    record.grpc_status(0);
+    record.complete();
+    record.ends(start + Duration::from_secs(601));
+    log.write_open(start + Duration::from_secs(900));
+    to.flush(Duration::from_secs(20));
+    let bytes = sink.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let lines = lines(str::from_utf8(&bytes).expect("text"));
+    let events: Vec<_> = lines.iter().map(|l| l["event"].as_str().unwrap_or("end")).collect();
+    assert_eq!(events, ["start", "open", "open", "end"]);
+    assert_eq!((&lines[1]["messages_in"], &lines[1]["bytes_in"]), (&2.into(), &10.into()));
+    assert_eq!((&lines[1]["wait_ms"], &lines[1]["duration_ms"]), (&5.0.into(), &61_000.0.into()));
+    assert_eq!((&lines[2]["messages_out"], &lines[2]["bytes_out"]), (&3.into(), &7.into()));
+    assert_eq!((&lines[3]["grpc_status"], &lines[3]["first_ms"]), (&"OK".into(), &70_000.0.into()));
+    for line in &lines {
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            (&line["tenant"], &line["user_agent"]),
+            (&"team-a".into(), &"grpc-c++/1".into())
+        );
+    }
 }

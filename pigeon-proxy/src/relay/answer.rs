@@ -10,9 +10,29 @@ use super::state::State;
 use crate::grpc::timeout;
 use crate::h2::fields::{Fields, Indexing};
 use crate::h2::{Error, Key};
+use crate::record::Record;
 
 /// Tells the engine how often a gRPC call was tried before (gRPC's retry design, A6).
 const PREVIOUS_ATTEMPTS: &[u8] = b"grpc-previous-rpc-attempts";
+
+const TRACEPARENT: &[u8] = b"traceparent";
+const TRACESTATE: &[u8] = b"tracestate";
+
+/// What of a request is not passed on, because this call has its own.
+#[derive(Clone, Copy)]
+struct Drops {
+    counts: bool,
+    trace: bool,
+    state: bool,
+}
+
+impl Drops {
+    fn drops(self, name: &[u8]) -> bool {
+        (self.counts && name == PREVIOUS_ATTEMPTS)
+            || (self.trace && name == TRACEPARENT)
+            || (self.state && name == TRACESTATE)
+    }
+}
 
 impl State {
     /// The head of a request goes to the engine.
@@ -26,6 +46,8 @@ impl State {
         let left = call.deadline.filter(|_| call.grpc);
         let left = left.map(|deadline| timeout::format(deadline.saturating_duration_since(now)));
         let attempts = call.attempts.tries.previous();
+        // Only where calls are traced.
+        let trace = call.record.as_ref().and_then(Record::traceparent);
         let down = call.down.conn;
         let client = self.conns.get(down).and_then(|c| c.downstream()).map(|d| &d.client);
         let Some(client) = client else { return };
@@ -42,8 +64,14 @@ impl State {
         };
         let own;
         let counts = attempts > 0 && request.grpc;
-        let (forwarded, shared) = if forwarded.get(b":authority").is_none() || counts {
-            own = self.for_this_call(conn, forwarded, counts);
+        let replaces = trace.is_some() && forwarded.get(TRACEPARENT).is_some();
+        let drops = Drops {
+            counts,
+            trace: replaces,
+            state: replaces && trace.as_ref().is_some_and(|t| t.1),
+        };
+        let (forwarded, shared) = if forwarded.get(b":authority").is_none() || counts || replaces {
+            own = self.for_this_call(conn, forwarded, drops);
             (&own, 0)
         } else {
             (forwarded, id_of_list)
@@ -57,6 +85,9 @@ impl State {
             // What differs from call to call comes last, so that the rest can be remembered.
             if let Some(id) = &made {
                 encoder.field(b"x-request-id", id, Indexing::Plain, out);
+            }
+            if let Some((parent, _)) = &trace {
+                encoder.field(TRACEPARENT, parent.as_bytes(), Indexing::Plain, out);
             }
             if let Some(left) = &left {
                 encoder.field(b"grpc-timeout", left.as_bytes(), Indexing::Plain, out);
@@ -72,8 +103,9 @@ impl State {
         });
     }
 
-    /// A request without a host gets the endpoint's; one that was tried before gets a new count (`counts`).
-    fn for_this_call(&mut self, conn: u32, forwarded: &Fields, counts: bool) -> Fields {
+    /// A request without a host gets the endpoint's; what is written anew for this call
+    /// is left out.
+    fn for_this_call(&mut self, conn: u32, forwarded: &Fields, drops: Drops) -> Fields {
         let upstream = self.conns.get_mut(conn).and_then(|conn| conn.upstream());
         let address = upstream.filter(|_| forwarded.get(b":authority").is_none());
         let address = address.map(|u| u.endpoint.address().as_str().to_owned());
@@ -86,7 +118,7 @@ impl State {
             fields.push(b":authority", address.as_bytes(), Indexing::Incremental);
         }
         for (name, value, indexing) in forwarded.iter().filter(|(name, ..)| !pseudo(name)) {
-            if !counts || name != PREVIOUS_ATTEMPTS {
+            if !drops.drops(name) {
                 fields.push(name, value, indexing);
             }
         }

@@ -187,6 +187,7 @@ impl State {
         id: u128,
         record: Option<Record>,
     ) -> u32 {
+        let counted = record.is_some().then(|| self.gateway.open_call(&opened.client.tally));
         let call = Call {
             down: Leg::new(opened.conn, opened.key),
             up: None,
@@ -206,7 +207,8 @@ impl State {
             deadline: None,
             timer: None,
             attempts: Attempts { replay: Some(Vec::new()), ..Attempts::default() },
-            _open: self.gateway.open_call(),
+            // One without a record is counted where it is carried.
+            _open: counted,
         };
         let at = self.calls.insert(call).at;
         if let Some(conn) = self.conns.get_mut(opened.conn) {
@@ -227,19 +229,25 @@ impl State {
             None => self.gateway.metrics().unmatched(),
         };
         let mut record = Record::begin(unmatched, self.now, request.grpc);
-        let log = self.gateway.access_log();
-        if log.is_on() {
+        let (log, tracer) = (self.gateway.access_log(), self.gateway.tracer());
+        if log.is_on() || tracer.is_some() {
             let list = &opened.list;
             let made = edits::hex(id);
+            let text = |name: &[u8]| list.fields.get(name);
+            let agent = text(b"user-agent").and_then(|agent| str::from_utf8(agent).ok());
             let beginning = Beginning {
+                protocol: "HTTP/2",
                 listener: &opened.client.listener,
                 peer: opened.client.peer,
                 method: list.method(),
                 host: &host_of(list.authority()),
                 path: list.path(),
                 request_id: list.request_id().or(str::from_utf8(&made).ok()).unwrap_or_default(),
+                user_agent: agent.unwrap_or_default(),
+                traceparent: text(b"traceparent"),
+                tracestate: text(b"tracestate").and_then(|state| str::from_utf8(state).ok()),
             };
-            record.log(log.clone(), &beginning);
+            record.watch(log, tracer, (id, fastrand::u64(..)), &beginning);
         }
         record
     }
@@ -261,10 +269,10 @@ impl State {
 }
 
 /// What is to be counted of a call's bodies; `grpc` = its engine, if it is a gRPC call.
-fn scanners(grpc: Option<&Engine>, max_body: Option<u64>) -> Option<Box<Scanners>> {
+fn scanners(grpc: Option<&Engine>, max_body: Option<u64>) -> Option<Scanners> {
     let max_message = grpc.and_then(|engine| engine.settings().pool.max_message_bytes);
-    let limited = max_message.is_some() || max_body.is_some();
-    limited.then(|| Box::new(Scanners { max_message, max_body, ..Scanners::default() }))
+    let wanted = grpc.is_some() || max_body.is_some();
+    wanted.then(|| Scanners { grpc: grpc.is_some(), max_message, max_body, ..Scanners::default() })
 }
 
 /// Whether calls go to the engine by HTTP/2.

@@ -18,7 +18,7 @@ const QUANTUM: usize = 16 << 10;
 impl State {
     /// A part of a body goes towards `to`. `flow` = what the part costs its sender's windows.
     pub(super) fn forward(&mut self, at: u32, to: Side, bytes: &[u8], end: bool, flow: u32) {
-        if let Some(rejection) = self.too_long(at, to, bytes) {
+        if let Some(rejection) = self.scan(at, to, bytes) {
             self.release(at, to.other(), flow, false);
             self.reject(at, &rejection);
             return;
@@ -42,22 +42,33 @@ impl State {
         }
     }
 
-    /// With these bytes the body is longer than the route's `max_body_bytes`, or a message longer than the
-    /// engine's `max_message_bytes` begins in them.
-    fn too_long(&mut self, at: u32, to: Side, bytes: &[u8]) -> Option<Rejection> {
-        let scanners = self.calls.get_mut(at)?.scanners.as_deref_mut()?;
+    /// Counts the messages that begin in these bytes. With them the body may be longer than the route's
+    /// `max_body_bytes`, or a message longer than the engine's `max_message_bytes`.
+    fn scan(&mut self, at: u32, to: Side, bytes: &[u8]) -> Option<Rejection> {
+        let call = self.calls.get_mut(at)?;
+        let scanners = call.scanners.as_mut()?;
         if let (Side::Up, Some(limit)) = (to, scanners.max_body) {
             scanners.body += bytes.len() as u64;
             if scanners.body > limit {
                 return Some(Rejection::BodyTooLarge { limit });
             }
         }
-        let limit = scanners.max_message?;
-        let scanner = match to {
-            Side::Up => &mut scanners.up,
-            Side::Down => &mut scanners.down,
-        };
-        scanner.feed(bytes, Some(limit)).err().map(|_| Rejection::MessageTooLarge { limit })
+        if !scanners.grpc {
+            return None;
+        }
+        let max = scanners.max_message;
+        let scanner = if to == Side::Up { &mut scanners.up } else { &mut scanners.down };
+        match (scanner.feed(bytes, max), &mut call.record) {
+            (Ok(0), _) | (Ok(_), None) => None,
+            (Ok(begun), Some(record)) => {
+                match to {
+                    Side::Up => record.messages_received(begun),
+                    Side::Down => record.messages_sent(begun),
+                }
+                None
+            }
+            (Err(_), _) => Some(Rejection::MessageTooLarge { limit: max.unwrap_or_default() }),
+        }
     }
 
     /// A part of a request that has no engine (yet).

@@ -56,15 +56,15 @@ pub(super) struct Call {
     /// None of a call that took none, or that another part of the gateway carries.
     pub(super) route: Option<Arc<RouteEntry>>,
     pub(super) engine: Option<Arc<Engine>>,
-    /// Follows the bodies, if their length or that of their messages is limited.
-    pub(super) scanners: Option<Box<Scanners>>,
+    /// Follows the bodies: messages of gRPC, and what is limited.
+    pub(super) scanners: Option<Scanners>,
     pub(super) permit: Option<Permit>,
     /// None if another part of the gateway writes it.
     pub(super) record: Option<Record>,
     pub(super) deadline: Option<Instant>,
     pub(super) timer: Option<delay_queue::Key>,
     pub(super) attempts: Attempts,
-    pub(super) _open: OpenCall,
+    pub(super) _open: Option<OpenCall>,
 }
 
 /// What the call is waiting for.
@@ -90,6 +90,7 @@ pub(super) enum Stage {
 /// What is counted of bodies: the messages of a gRPC call, either way, and the bytes of a request.
 #[derive(Default)]
 pub(super) struct Scanners {
+    pub(super) grpc: bool,
     pub(super) max_message: Option<u32>,
     pub(super) max_body: Option<u64>,
     /// Of the request.

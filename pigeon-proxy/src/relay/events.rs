@@ -58,7 +58,7 @@ impl State {
         };
         call.request_ended |= end;
         if let Some(record) = &mut call.record {
-            record.bytes_in += bytes.len() as u64;
+            record.received(bytes.len());
         }
         self.forward(at, Side::Up, bytes, end, flow);
         if end {

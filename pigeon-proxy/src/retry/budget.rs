@@ -83,6 +83,13 @@ impl Budget {
         slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
+    /// Calls and retries of the last ten seconds, and how many retries they allow.
+    pub fn seen(&self, now: Instant) -> (u64, u64, u64) {
+        let (calls, retries) = self.recent(self.at(now).0);
+        let percent = u64::from(self.percent.load(Ordering::Relaxed));
+        (calls, retries, (calls * percent / 100).max(ALWAYS))
+    }
+
     fn at(&self, now: Instant) -> (u64, &AtomicU64) {
         // From 1, so that a counter that was never used belongs to no second.
         let second = now.saturating_duration_since(self.start).as_secs() + 1;

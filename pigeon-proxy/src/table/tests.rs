@@ -53,7 +53,7 @@ fn each_engine_of_a_split_has_its_series() {
     let route = route(&table);
     for seed in 0..1_000 {
         let target = route.target(seed);
-        target.series.ended(crate::metrics::Code::Grpc(0), None, Duration::ZERO);
+        target.series.ended(crate::metrics::Code::Grpc(0), None, Some(Duration::ZERO));
     }
     let text = metrics.render();
     for engine in ["a", "b", "c"] {

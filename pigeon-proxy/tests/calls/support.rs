@@ -146,8 +146,13 @@ impl Rig {
 
     /// A gateway that listens, without a configuration.
     pub async fn bare(path: Path, text: &str) -> Rig {
+        Self::logged(path, text, AccessLog::off()).await
+    }
+
+    /// The same, which writes its calls down.
+    pub async fn logged(path: Path, text: &str, log: AccessLog) -> Rig {
         let metrics = Metrics::new();
-        let gateway = Gateway::new(metrics.clone(), AccessLog::off());
+        let gateway = Gateway::new(metrics.clone(), log);
         gateway.set_relay(path == Path::Relay);
         let binds = BTreeMap::from([("default".parse().unwrap(), ([127, 0, 0, 1], 0).into())]);
         let workers = Workers::start(2, &gateway).unwrap();

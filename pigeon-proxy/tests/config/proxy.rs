@@ -72,6 +72,8 @@ pub fn with(source: SourceConfig) -> Config {
         workers: Some(1),
         drain_timeout: Duration::from_secs(5),
         access_log: AccessLog::off(),
+        levels: None,
+        traces: None,
         relay: true,
         insecure_bind: false,
         takeover: app::TakeoverConfig::default(),
@@ -171,7 +173,8 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
 pub async fn exchange(address: SocketAddr, path: &str) -> String {
     let exchange = async {
         let mut socket = TcpStream::connect(address).await.expect("the port is open");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         // An error is a connection that was cut, and shows as an answer that is not whole.

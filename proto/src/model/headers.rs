@@ -23,11 +23,11 @@ pub struct HeaderEdits {
     pub remove: Vec<String>,
     /// Headers that have this value alone, whatever was sent.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Headers::is_empty")]
+    #[serde(skip_serializing_if = "Headers::is_empty", serialize_with = "super::hidden::headers")]
     pub set: Headers,
     /// Headers that have this value too, after what was sent.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Headers::is_empty")]
+    #[serde(skip_serializing_if = "Headers::is_empty", serialize_with = "super::hidden::headers")]
     pub add: Headers,
 }
 

@@ -32,24 +32,26 @@ pub(in crate::http) struct Live {
     pub(in crate::http) _open: OpenCall,
 }
 
-/// Keeps an answer's messages within their limit.
+/// Counts an answer's messages, and keeps them within their limit.
 pub(in crate::http) struct Messages {
     scanner: MessageScanner,
+    grpc: bool,
     max: Option<u32>,
 }
 
 impl Messages {
-    /// No limit for what has no messages.
-    pub(in crate::http) fn new(max: Option<u32>) -> Self {
-        Self { scanner: MessageScanner::default(), max }
+    /// Nothing is counted of what has no messages.
+    pub(in crate::http) fn new(grpc: bool, max: Option<u32>) -> Self {
+        Self { scanner: MessageScanner::default(), grpc, max }
     }
 
-    fn pass(&mut self, data: &[u8]) -> Result<(), Rejection> {
-        let Some(limit) = self.max else { return Ok(()) };
-        match self.scanner.feed(data, Some(limit)) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Rejection::MessageTooLarge { limit }),
+    /// How many messages begin in these bytes.
+    fn pass(&mut self, data: &[u8]) -> Result<u32, Rejection> {
+        if !self.grpc {
+            return Ok(0);
         }
+        let too_long = |_| Rejection::MessageTooLarge { limit: self.max.unwrap_or_default() };
+        self.scanner.feed(data, self.max).map_err(too_long)
     }
 }
 
@@ -198,8 +200,11 @@ fn told(stage: Stage) -> Polled {
 impl Live {
     fn note(&mut self, frame: &Frame<Bytes>) -> Result<(), Rejection> {
         if let Some(data) = frame.data_ref() {
-            self.messages.pass(data)?;
+            let begun = self.messages.pass(data)?;
             self.record.sent(data.len());
+            if begun > 0 {
+                self.record.messages_sent(begun);
+            }
         }
         if let Some(trailers) = frame.trailers_ref() {
             note_status(&mut self.record, trailers);
@@ -215,7 +220,7 @@ impl Live {
     /// The engine has ended the call.
     fn completed(self: Box<Self>) -> Stage {
         let Self { leg, mut record, grpc, .. } = *self;
-        record.bytes_in = leg.bytes_in();
+        record.received_in_all(leg.inbound());
         record.complete();
         // The slot is free before the caller reads that the call has ended.
         leg.completed(grpc);
@@ -225,7 +230,7 @@ impl Live {
     /// The engine broke off.
     fn failed(self: Box<Self>, rejection: &Rejection) -> Stage {
         let Self { leg, mut record, grpc, .. } = *self;
-        record.bytes_in = leg.bytes_in();
+        record.received_in_all(leg.inbound());
         record.rejected(rejection);
         drop(leg.broken_off());
         Stage::Ending(grpc.then(|| grpc_trailers(rejection, record.about())))
@@ -234,7 +239,7 @@ impl Live {
     /// We break off: the slot rests (see [`Leg`]).
     fn broken(self: Box<Self>, rejection: &Rejection) -> Stage {
         let Self { leg, mut record, grpc, .. } = *self;
-        record.bytes_in = leg.bytes_in();
+        record.received_in_all(leg.inbound());
         record.rejected(rejection);
         Stage::Ending(grpc.then(|| grpc_trailers(rejection, record.about())))
     }
@@ -254,7 +259,7 @@ impl Live {
 
     /// The record says how it ended when it is dropped, and the slot rests (see [`Leg`]).
     fn left(mut self: Box<Self>) -> Stage {
-        self.record.bytes_in = self.leg.bytes_in();
+        self.record.received_in_all(self.leg.inbound());
         Stage::Ended
     }
 }

@@ -30,6 +30,8 @@ pub(super) enum Fault {
 /// How long a body may be; none = as long as it likes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::http) struct Limits {
+    /// It consists of gRPC messages, which are counted.
+    pub(in crate::http) grpc: bool,
     /// One gRPC message of it.
     pub(in crate::http) message: Option<u32>,
     /// All of it.
@@ -121,12 +123,13 @@ impl Source {
         }
     }
 
-    /// The next part for attempt `round`; `count` is told how many bytes came from the caller.
+    /// The next part for attempt `round`; `count` is told how many bytes came from the caller,
+    /// and how many messages began in them.
     pub(super) fn poll(
         &mut self,
         round: u32,
         cx: &mut Context<'_>,
-        count: impl Fn(usize),
+        count: impl Fn(usize, u32),
     ) -> Polled {
         if self.ended || round != self.round || self.fault.is_some() {
             return Poll::Ready(Some(Err(())));
@@ -137,8 +140,10 @@ impl Source {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                count(frame.data_ref().map_or(0, Bytes::len));
-                Poll::Ready(Some(self.check(&frame).map(|()| {
+                let checked = self.check(&frame);
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                count(bytes, checked.unwrap_or_default());
+                Poll::Ready(Some(checked.map(|_| {
                     self.keep(&frame);
                     frame
                 })))
@@ -168,20 +173,20 @@ impl Source {
         Some(Frame::trailers(trailers))
     }
 
-    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), ()> {
-        let Some(data) = frame.data_ref() else { return Ok(()) };
+    fn check(&mut self, frame: &Frame<Bytes>) -> Result<u32, ()> {
+        let Some(data) = frame.data_ref() else { return Ok(0) };
         self.came += data.len() as u64;
         if let Some(limit) = self.limits.body.filter(|limit| self.came > *limit) {
             self.fault = Some(Fault::BodyTooLong { limit });
             return Err(());
         }
-        if let Some(limit) = self.limits.message
-            && self.scanner.feed(data, Some(limit)).is_err()
-        {
-            self.fault = Some(Fault::TooLong { limit });
-            return Err(());
+        if !self.limits.grpc {
+            return Ok(0);
         }
-        Ok(())
+        let max = self.limits.message;
+        self.scanner.feed(data, max).map_err(|_| {
+            self.fault = Some(Fault::TooLong { limit: max.unwrap_or_default() });
+        })
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {

@@ -39,7 +39,7 @@ fn source(parts: &[Vec<u8>], trailers: bool, buffer: usize) -> Source {
 fn read(source: &mut Source, round: u32, times: usize) -> (Vec<u8>, bool, bool) {
     let (mut bytes, mut trailers) = (Vec::new(), false);
     for _ in 0..times {
-        match source.poll(round, &mut Context::from_waker(Waker::noop()), |_| ()) {
+        match source.poll(round, &mut Context::from_waker(Waker::noop()), |_, _| ()) {
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => bytes.extend_from_slice(&data),
                 Err(_) => trailers = true,
@@ -93,7 +93,7 @@ fn an_attempt_that_was_given_up_gets_nothing_more() {
     let mut source = source(&[b"abc".to_vec()], false, 10);
     let old = source.rewind();
     source.rewind();
-    let polled = source.poll(old, &mut Context::from_waker(Waker::noop()), |_| ());
+    let polled = source.poll(old, &mut Context::from_waker(Waker::noop()), |_, _| ());
     assert!(matches!(polled, Poll::Ready(Some(Err(())))));
 }
 
@@ -111,10 +111,11 @@ fn the_hint_covers_what_is_kept() {
 #[test]
 fn a_long_message_is_a_fault() {
     let mut source = source(&[vec![0, 0, 0, 0, 2, 1, 1], vec![0, 0, 0, 0, 9]], false, 100);
+    source.limits.grpc = true;
     source.limits.message = Some(8);
     let round = source.rewind();
     assert_eq!(read(&mut source, round, 1).0.len(), 7);
-    let polled = source.poll(round, &mut Context::from_waker(Waker::noop()), |_| ());
+    let polled = source.poll(round, &mut Context::from_waker(Waker::noop()), |_, _| ());
     assert!(matches!(polled, Poll::Ready(Some(Err(())))));
     assert_eq!(source.fault(), Some(Fault::TooLong { limit: 8 }));
     assert!(!source.repeatable());
