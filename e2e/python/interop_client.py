@@ -252,10 +252,17 @@ def unimplemented_service(channel):
     fails(grpc.StatusCode.UNIMPLEMENTED, call)
 
 
-def channel_soak(target):
+def open_channel(target, ca, options=()):
+    if not ca:
+        return grpc.insecure_channel(target, options=options)
+    with open(ca, "rb") as file:
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(file.read()), options=options)
+
+
+def channel_soak(target, ca):
     for _ in range(20):
         options = [("grpc.use_local_subchannel_pool", 1)]
-        with grpc.insecure_channel(target, options=options) as channel:
+        with open_channel(target, ca, options) as channel:
             large_unary(test_pb2_grpc.TestServiceStub(channel))
 
 
@@ -263,17 +270,18 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--target", required=True)
     parser.add_argument("--plain-server", action="store_true", help="it cannot decompress")
+    parser.add_argument("--ca", help="speak TLS with who this PEM file vouches for")
     arguments = parser.parse_args()
     target = arguments.target
     report = Report("grpcio")
-    with grpc.insecure_channel(target) as channel:
+    with open_channel(target, arguments.ca) as channel:
         stub = test_pb2_grpc.TestServiceStub(channel)
         for case in CASES:
             if arguments.plain_server and case.__name__.startswith("client_compressed"):
                 continue
             report.check(case.__name__, case, stub)
         report.check("unimplemented_service", unimplemented_service, channel)
-    report.check("channel_soak", channel_soak, target)
+    report.check("channel_soak", channel_soak, target, arguments.ca)
     finish(report)
 
 

@@ -79,10 +79,17 @@ class TestService(test_pb2_grpc.TestServiceServicer):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", default="127.0.0.1:0")
+    parser.add_argument("--certificate", help="PEM; speak TLS")
+    parser.add_argument("--key", help="PEM, of the certificate")
     arguments = parser.parse_args()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
     test_pb2_grpc.add_TestServiceServicer_to_server(TestService(), server)
-    port = server.add_insecure_port(arguments.listen)
+    if arguments.certificate:
+        with open(arguments.key, "rb") as key, open(arguments.certificate, "rb") as certificate:
+            pair = (key.read(), certificate.read())
+        port = server.add_secure_port(arguments.listen, grpc.ssl_server_credentials([pair]))
+    else:
+        port = server.add_insecure_port(arguments.listen)
     server.start()
     print(f"interop server listening on {arguments.listen.rsplit(':', 1)[0]}:{port}", flush=True)
     server.wait_for_termination()

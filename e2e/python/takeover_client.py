@@ -8,6 +8,7 @@ that a GOAWAY says were not seen) is what it does for everybody.
 import argparse
 import http.client
 import os
+import ssl
 import sys
 import threading
 import time
@@ -33,15 +34,21 @@ def repeat(arguments, failures, counts, name, call):
         time.sleep(PAUSE)
 
 
-def unary(target):
+def channel(target, ca):
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.min_reconnect_backoff_ms", 50)]
-    ping = grpc.insecure_channel(target, options=options).unary_unary(PING)
+    if not ca:
+        return grpc.insecure_channel(target, options=options)
+    with open(ca, "rb") as file:
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(file.read()), options=options)
+
+
+def unary(target, ca):
+    ping = channel(target, ca).unary_unary(PING)
     return lambda: ping(b"", timeout=30)
 
 
-def stream(target):
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.min_reconnect_backoff_ms", 50)]
-    generate = grpc.insecure_channel(target, options=options).unary_stream(GENERATE)
+def stream(target, ca):
+    generate = channel(target, ca).unary_stream(GENERATE)
 
     def call():
         tokens = len(list(generate(PROMPT, timeout=60, metadata=[("demo-gap-ms", "50")])))
@@ -51,8 +58,22 @@ def stream(target):
     return call
 
 
-def kept_alive(target):
-    connection = http.client.HTTPConnection(target, timeout=30)
+def fresh(target, ca):
+    """A connection for each call, which shows each new certificate at once."""
+
+    def call():
+        with channel(target, ca) as one:
+            one.unary_unary(PING)(b"", timeout=30)
+
+    return call
+
+
+def kept_alive(target, ca):
+    if ca:
+        context = ssl.create_default_context(cafile=ca)
+        connection = http.client.HTTPSConnection(target, timeout=30, context=context)
+    else:
+        connection = http.client.HTTPConnection(target, timeout=30)
 
     def call():
         # Opens another connection only where the answer before said "connection: close".
@@ -69,13 +90,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--target", required=True)
     parser.add_argument("--until", required=True)
+    parser.add_argument("--ca", help="speak TLS with who this PEM file vouches for")
     arguments = parser.parse_args()
-    kinds = [(unary, 3), (stream, 4), (kept_alive, 3)]
+    kinds = [(unary, 3), (stream, 4), (kept_alive, 3)] + ([(fresh, 2)] if arguments.ca else [])
     failures, counts = [], {}
     threads = []
     for kind, callers in kinds:
         for n in range(callers):
-            of = (arguments, failures, counts, f"{kind.__name__} {n}", kind(arguments.target))
+            of = (arguments, failures, counts, f"{kind.__name__} {n}", kind(arguments.target, arguments.ca))
             threads.append(threading.Thread(target=repeat, args=of))
     for thread in threads:
         thread.start()

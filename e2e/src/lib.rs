@@ -6,6 +6,7 @@
 //! if the test failed, what the process wrote is shown.
 
 pub mod admin;
+pub mod authority;
 pub mod checks;
 pub mod cluster;
 pub mod ctl;
@@ -26,6 +27,7 @@ pub mod wire;
 mod waiting;
 
 pub use admin::Admin;
+pub use authority::Authority;
 pub use cluster::Cluster;
 pub use ctl::{Ctl, Ran};
 pub use engine::Engine;

@@ -1,0 +1,146 @@
+//! TLS as others see it: curl, openssl, and callers that go on while certificates are replaced.
+
+use std::process::Command;
+
+use pigeon_e2e::{Authority, Cluster, Process, Transport, tools, until};
+
+over_both_transports!(curl_speaks_tls, certificates_are_replaced_under_load);
+
+/// A cluster whose listener speaks TLS with `gateway.pem` of the authority.
+fn cluster(transport: Transport, test: &str, more: &[&str]) -> Option<(Cluster, Authority)> {
+    let cluster = Cluster::with_demo_routes_over(transport, 1, 1);
+    let authority = Authority::new(test, cluster.dir.path())?;
+    let [certificate, key] = authority.issue("gateway", "localhost");
+    let set = ["listener", "set", "default", "--tls-cert", &certificate, "--tls-key", &key];
+    cluster.ctl.ok(&[&set[..], more].concat());
+    cluster.in_sync();
+    Some((cluster, authority))
+}
+
+fn curl_speaks_tls(transport: Transport) {
+    let Some(curl) = tools::find("curl") else {
+        return tools::skip("tls: curl", "curl", "apt-get install curl");
+    };
+    let Some((cluster, authority)) = cluster(transport, "tls: curl", &[]) else { return };
+    let url = format!("https://localhost:{}/hello", cluster.proxies[0].address().port());
+    let run = |more: &[&str]| {
+        let fixed = ["-sS", "--max-time", "20", "-w", "%{http_version} %{http_code}", &url];
+        let arguments = [&fixed[..], more].concat();
+        tools::run(&curl, &arguments.iter().map(Into::into).collect::<Vec<_>>())
+    };
+    for (version, wanted) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
+        let (code, out, error) = run(&["--cacert", authority.ca(), version]);
+        assert_eq!(code, 0, "{error}");
+        assert_eq!(out, format!("hello from demo-1\n{wanted}"));
+    }
+    // Who is not told whom to believe does not believe; and nobody is answered in the clear.
+    assert_eq!(run(&[]).0, 60);
+    let clear = url.replace("https", "http");
+    let (code, out, _) = tools::run(&curl, &["-sS", "--max-time", "20", &clear].map(Into::into));
+    assert!(code != 0 && out.is_empty(), "{code} {out}");
+    cluster.until_idle();
+}
+
+/// What openssl's client finds out, each question with its own connection.
+struct Questions<'a> {
+    authority: &'a Authority,
+    address: String,
+}
+
+impl Questions<'_> {
+    /// Whether the handshake works, and all that was said.
+    fn ask(&self, more: &[&str]) -> (bool, String) {
+        let fixed = ["s_client", "-connect", &self.address, "-CAfile", self.authority.ca()];
+        let (code, out, error) = self.authority.tried(&[
+            &fixed,
+            &["-verify_return_error", "-servername", "localhost"],
+            more,
+        ]);
+        (code == 0, out + &error)
+    }
+}
+
+#[test]
+fn openssl_finds_nothing_weak() {
+    let test = "tls: openssl";
+    let Some((cluster, authority)) = cluster(Transport::Relay, test, &[]) else { return };
+    let address = cluster.proxies[0].address().to_string();
+    let questions = Questions { authority: &authority, address };
+    let said = |more: &[&str], wanted: &str| {
+        let (works, said) = questions.ask(more);
+        assert!(works && said.contains(wanted), "{more:?}: {said}");
+    };
+    let refused = |more: &[&str]| {
+        let (works, said) = questions.ask(more);
+        assert!(!works, "{more:?}: {said}");
+    };
+    said(&["-tls1_3"], "TLSv1.3");
+    said(&["-tls1_2"], "TLSv1.2");
+    said(&["-tls1_2"], "Compression: NONE");
+    said(&["-tls1_2"], "Secure Renegotiation IS supported");
+    refused(&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+    refused(&["-tls1", "-cipher", "ALL:@SECLEVEL=0"]);
+    for weak in ["AES128-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "NULL", "RC4", "3DES"]
+    {
+        refused(&["-tls1_2", "-cipher", &format!("{weak}:@SECLEVEL=0")]);
+    }
+    said(&["-alpn", "h2"], "ALPN protocol: h2");
+    said(&["-alpn", "http/1.1"], "ALPN protocol: http/1.1");
+    let session = cluster.dir.path().join("session");
+    let session = session.to_str().unwrap();
+    said(&["-tls1_2", "-sess_out", session], "New, ");
+    said(&["-tls1_2", "-sess_in", session], "Reused, ");
+
+    cluster.ctl.ok(&["listener", "set", "default", "--tls-min-version", "1.3"]);
+    cluster.in_sync();
+    refused(&["-tls1_2"]);
+    said(&["-tls1_3"], "TLSv1.3");
+
+    let ca = authority.ca();
+    let required = ["--client-ca", ca, "--client-certificates", "required"];
+    cluster
+        .ctl
+        .ok(&[&["listener", "set", "default", "--tls-min-version", "1.2"], &required[..]].concat());
+    cluster.in_sync();
+    // With TLS 1.2 the refusal is part of the handshake.
+    refused(&["-tls1_2"]);
+    let [certificate, key] = authority.issue("client", "client.example");
+    said(&["-tls1_2", "-cert", &certificate, "-key", &key], "TLSv1.2");
+}
+
+/// Ten times another certificate, while calls of five kinds and long streams go on.
+fn certificates_are_replaced_under_load(transport: Transport) {
+    let test = "tls: certificates are replaced";
+    let Some(python) = tools::python() else {
+        return tools::skip(test, "Python with grpcio", tools::PYTHON_INSTALL);
+    };
+    let Some((cluster, authority)) = cluster(transport, test, &[]) else { return };
+    let address = cluster.proxies[0].address();
+    let stop = cluster.dir.path().join("stop");
+    let mut command = Command::new(python);
+    command.arg(tools::script("takeover_client.py"));
+    command.args(["--target", &format!("localhost:{}", address.port()), "--ca", authority.ca()]);
+    command.arg("--until").arg(&stop);
+    let mut callers = Process::start("callers", command);
+    callers.line("calling");
+    let questions = Questions { authority: &authority, address: address.to_string() };
+    for round in 0..10 {
+        let before = cluster.engines[0].stats().calls;
+        let serial = authority.renew("gateway", "localhost");
+        until(&format!("certificate {round} is shown"), || {
+            let (_, said) = questions.ask(&["-showcerts"]);
+            let shown = cluster.dir.path().join("shown.pem");
+            std::fs::write(&shown, said).map_err(|error| error.to_string())?;
+            let shown = shown.to_str().unwrap_or_default();
+            let (_, shown, _) = authority.tried(&[&["x509", "-noout", "-serial", "-in", shown]]);
+            if shown.trim() == serial { Ok(()) } else { Err(shown) }
+        });
+        cluster.engines[0].until_stats("calls go on", |stats| stats.calls > before + 30);
+    }
+    std::fs::write(&stop, "").unwrap();
+    let ended = callers.ended();
+    assert!(ended.success(), "{}{}", callers.stdout(), callers.stderr());
+    let metrics = cluster.proxies[0].metrics();
+    assert!(!metrics.contains("pigeon_tls_reload_errors_total{object=\"listener/default\"} 1"));
+    cluster.until_idle();
+}
