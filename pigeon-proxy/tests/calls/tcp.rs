@@ -237,7 +237,10 @@ async fn resets_eject_the_endpoint_that_does_it() {
     for turn in 0..8 {
         let mut client = rig.connect().await;
         tokio::select! {
-            upstream = bad.accept() => {
+            mut upstream = bad.accept() => {
+                // Before the gateway knows that it is connected a reset would be a refusal, and no failed call.
+                upstream.write_all(b"hello").await.unwrap();
+                says(&mut client, b"hello").await;
                 reset(upstream);
                 is_reset(&mut client).await;
             }
