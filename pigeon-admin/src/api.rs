@@ -22,6 +22,7 @@ mod route_tests;
 mod sessions;
 mod stream;
 mod summary;
+mod tenant_keys;
 mod types;
 mod write;
 
@@ -110,6 +111,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     let (router, document) = OpenApiRouter::with_openapi(reference::head())
         .merge(objects::routes())
         .merge(endpoints::routes())
+        .merge(tenant_keys::routes())
         .merge(apply::routes())
         .merge(revisions::routes())
         .merge(proxies::routes())

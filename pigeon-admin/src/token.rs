@@ -40,6 +40,19 @@ pub fn generate() -> Result<String, getrandom::Error> {
     Ok(format!("pgn_{}_{}", hex(id), hex(secret)))
 }
 
+/// A new API key and its id: `pgk_<id>_<secret>`, the secret as of [`generate`]. Without an `id` one is made up.
+///
+/// # Errors
+/// The operating system has no randomness to give.
+pub fn generate_key(id: Option<&str>) -> Result<(String, String), getrandom::Error> {
+    let mut random = [0; 36];
+    getrandom::fill(&mut random)?;
+    let (made_up, secret) = random.split_at(4);
+    let id = id.map_or_else(|| hex(made_up), str::to_owned);
+    let key = format!("pgk_{id}_{}", hex(secret));
+    Ok((id, key))
+}
+
 /// Whether a text can be a token: 32 to 256 visible ASCII characters.
 pub fn is_usable(token: &str) -> bool {
     (32..=256).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
@@ -70,6 +83,15 @@ mod tests {
         }
         assert_ne!(generate().expect("randomness"), token);
         assert!(!format!("{secret:?}").contains(&token[13..20]));
+    }
+
+    #[test]
+    fn keys_say_their_id() {
+        let (id, key) = generate_key(None).expect("randomness");
+        assert!(key.starts_with(&format!("pgk_{id}_")) && key.len() == 4 + 8 + 1 + 64, "{key}");
+        let (id, key) = generate_key(Some("k1")).expect("randomness");
+        assert!(id == "k1" && key.starts_with("pgk_k1_") && key.len() == 7 + 64, "{key}");
+        assert_ne!(generate_key(Some("k1")).expect("randomness").1, key);
     }
 
     #[test]

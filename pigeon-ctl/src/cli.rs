@@ -9,6 +9,7 @@ pub mod listener;
 mod object;
 mod parse;
 pub mod route;
+pub mod tenant;
 mod text;
 pub mod tls;
 pub mod values;
@@ -129,6 +130,9 @@ pub enum Command {
     /// Where the proxies listen
     #[command(subcommand)]
     Listener(listener::ListenerCommand),
+    /// Callers: their keys, certificates and tokens
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
     /// Make the objects of files be so: all of them or none; never deletes
     #[command(after_help = text::APPLY_HELP)]
     Apply(ApplyArgs),

@@ -14,6 +14,7 @@ mod question;
 mod revision;
 mod route;
 mod status;
+mod tenant;
 mod write;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::Outcome;
 use crate::cli::engine::EngineCommand;
 use crate::cli::listener::ListenerCommand;
 use crate::cli::route::RouteCommand;
+use crate::cli::tenant::{KeyCommand, TenantCommand};
 use crate::cli::{self, Cli, Command, ContextCommand, Global, ProxyCommand, RevisionCommand};
 use crate::context::file::ConfigFile;
 use crate::context::{Settings, environment, file, resolve};
@@ -81,6 +83,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Route(command) => routes(&desk, command),
         Command::Engine(command) => engines(&desk, command),
         Command::Listener(command) => listeners(&desk, command),
+        Command::Tenant(command) => tenants(&desk, command),
         Command::Apply(args) => apply::apply(&desk, &args),
         Command::Diff(args) => diff::diff(&desk, &args),
         Command::Export(args) => export::export(&desk, &args),
@@ -142,11 +145,24 @@ fn engines(desk: &Desk, command: EngineCommand) -> Outcome {
 
 fn listeners(desk: &Desk, command: ListenerCommand) -> Outcome {
     match command {
-        ListenerCommand::Add(args) => listener::add(desk, args),
+        ListenerCommand::Add(args) => listener::add(desk, *args),
         ListenerCommand::List => listener::list(desk),
         ListenerCommand::Get(named) => object::get(desk, Kind::Listener, &named.name),
-        ListenerCommand::Set(args) => listener::set(desk, args),
+        ListenerCommand::Set(args) => listener::set(desk, *args),
         ListenerCommand::Rm(args) => object::remove(desk, Kind::Listener, &args),
+    }
+}
+
+fn tenants(desk: &Desk, command: TenantCommand) -> Outcome {
+    match command {
+        TenantCommand::Add(args) => tenant::add(desk, args),
+        TenantCommand::List => tenant::list(desk),
+        TenantCommand::Get(named) => object::get(desk, Kind::Tenant, &named.name),
+        TenantCommand::Set(args) => tenant::set(desk, args),
+        TenantCommand::Rm(args) => object::remove(desk, Kind::Tenant, &args),
+        TenantCommand::Key(KeyCommand::Create(args)) => tenant::create_key(desk, &args),
+        TenantCommand::Key(KeyCommand::List(named)) => tenant::list_keys(desk, &named.name),
+        TenantCommand::Key(KeyCommand::Revoke(args)) => tenant::revoke_key(desk, &args),
     }
 }
 

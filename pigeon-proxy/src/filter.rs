@@ -3,12 +3,13 @@
 
 mod cors;
 mod edits;
+pub mod identity;
 mod limits;
 mod own;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,6 +17,7 @@ use pigeon_proto::model::{Name, Route};
 
 pub use self::cors::{Cors, preflight_of};
 pub use self::edits::{Edits, HeaderEdits};
+use self::identity::{Directory, Gate, Identity};
 use self::limits::Limits;
 use self::own::Own;
 use crate::reject::Rejection;
@@ -45,6 +47,10 @@ pub struct Asked<'a> {
     pub grpc: bool,
     /// A header by its lower-cased name; of several values the first.
     pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+    /// Whether there is more than one header of a name.
+    pub repeated: &'a dyn Fn(&str) -> bool,
+    /// The time of day; read only where it matters.
+    pub wall: &'a dyn Fn() -> SystemTime,
     /// When the call began.
     pub now: Instant,
 }
@@ -87,6 +93,7 @@ impl From<Rejection> for Stop {
 /// The filters of a route, in the order of the fields.
 #[derive(Debug)]
 pub struct Filters {
+    identity: Option<Gate>,
     limits: Limits,
     /// The route's own answer.
     own: Option<Own>,
@@ -96,27 +103,47 @@ pub struct Filters {
     cors: Option<Cors>,
 }
 
+/// What a call takes along from the filters it has passed.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Who calls, if the route asks.
+    pub identity: Option<Arc<Identity>>,
+}
+
 impl Filters {
-    /// Those of `route`. What the route had `before` goes on counting.
-    pub fn new(route: &Route, before: Option<&Filters>, now: Instant) -> Self {
+    /// Those of `route`, for the `callers` there are. What the route had `before` goes on counting.
+    pub fn new(
+        route: &Route,
+        callers: &Arc<Directory>,
+        before: Option<&Filters>,
+        now: Instant,
+    ) -> Self {
+        let identity = route.auth.as_ref().map(|auth| Gate::new(auth, callers));
         let limits = Limits::new(&route.limits, before.map(|b| &b.limits), now);
         let edits = Edits::new(route, before.and_then(|b| b.edits.as_ref()));
         let cors = route.cors.as_ref().map(Cors::new);
-        Self { limits, own: Own::new(route), max_body: route.max_body_bytes, edits, cors }
+        let (own, max_body) = (Own::new(route), route.max_body_bytes);
+        Self { identity, limits, own, max_body, edits, cors }
+    }
+
+    /// Whether API keys end here: the engine does not see them.
+    pub fn hides_keys(&self) -> bool {
+        self.identity.as_ref().is_some_and(Gate::takes_keys)
     }
 
     /// Lets the call pass, or says what becomes of it.
     ///
     /// # Errors
     /// The first filter that does not let it pass.
-    pub fn run(&self, asked: &Asked<'_>) -> Result<(), Stop> {
+    pub fn run(&self, asked: &Asked<'_>) -> Result<Passed, Stop> {
+        let identity = self.identity.as_ref().map(|gate| gate.run(asked)).transpose()?;
         self.limits.pass(asked)?;
         if let Some(limit) = self.max_body {
             declared_fits(limit, asked)?;
         }
         match &self.own {
             Some(own) => Err(own.answer(asked)),
-            None => Ok(()),
+            None => Ok(Passed { identity }),
         }
     }
 

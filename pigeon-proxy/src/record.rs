@@ -121,7 +121,7 @@ struct LoggedHead {
     agent: String,
     request_id: String,
     trace_id: Option<String>,
-    /// On whose behalf, once that is known.
+    /// Whose call it is, once that is known.
     tenant: Option<String>,
     grpc: bool,
 }

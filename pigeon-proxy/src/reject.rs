@@ -8,7 +8,7 @@ mod wire;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-pub use self::reason::Reason;
+pub use self::reason::{Lack, Reason};
 pub use self::wire::{
     GRPC_STATUS, HttpAnswer, PIGEON_REASON, grpc_headers, grpc_status, grpc_trailers, http_answer,
 };
@@ -24,7 +24,7 @@ pub enum Rejection {
         allow: String,
     },
     /// The route wants to know who calls, and the call does not say it, or not believably.
-    Unauthenticated,
+    Unauthenticated(Lack),
     /// Who calls is known, and may not.
     Forbidden,
     /// More calls than the route, the caller or its address may make.
@@ -134,7 +134,7 @@ impl Rejection {
         match self {
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
-            Self::Unauthenticated => Reason::Unauthenticated,
+            Self::Unauthenticated(_) => Reason::Unauthenticated,
             Self::Forbidden => Reason::Forbidden,
             Self::RateLimited { .. } => Reason::RateLimited,
             Self::Saturated { .. } => Reason::Saturated,
@@ -187,6 +187,7 @@ impl Rejection {
                 format!("the method is not allowed here; allowed: {allow}").into()
             }
             Self::BadRequest { why } => (*why).into(),
+            Self::Unauthenticated(lack) => lack.sentence().into(),
             Self::MessageTooLarge { limit } => {
                 format!("a message of the call is longer than the {limit} bytes allowed").into()
             }

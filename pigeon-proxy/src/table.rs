@@ -20,6 +20,7 @@ pub use self::target::Target;
 use self::target::Targets;
 use crate::engine::{Engine, Registry};
 use crate::filter::Filters;
+use crate::filter::identity::Directory;
 use crate::metrics::{CallSeries, Metrics};
 use crate::retry::{Budget, Policy};
 
@@ -38,6 +39,8 @@ pub struct Table {
     budgets: HashMap<Name, Arc<Budget>>,
     /// The filters of the routes, for the same reason.
     filters: HashMap<Name, Arc<Filters>>,
+    /// Whoever is known to call.
+    callers: Arc<Directory>,
 }
 
 /// A compiled route.
@@ -85,13 +88,14 @@ impl Table {
         let copied =
             routes.iter().filter_map(|(name, r)| Some((*name, &r.shadow.as_ref()?.engine)));
         let mut copies = metrics.shadow_series(copied).into_iter();
+        let callers = Directory::compile(snapshot, before.map(|t| &t.callers));
         let mut budgets = HashMap::new();
         let mut filters = HashMap::new();
         let mut entry = |name: &Name, route: &Route| {
             let budget = budget(before.and_then(|t| t.budgets.get(name)), route, now);
             budgets.insert(name.clone(), Arc::clone(&budget));
             let passed = before.and_then(|t| t.filters.get(name)).map(Arc::as_ref);
-            let passed = Arc::new(Filters::new(route, passed, now));
+            let passed = Arc::new(Filters::new(route, &callers, passed, now));
             filters.insert(name.clone(), Arc::clone(&passed));
             Arc::new(RouteEntry {
                 name: name.clone(),
@@ -122,6 +126,7 @@ impl Table {
             unmatched: metrics.unmatched(),
             budgets,
             filters,
+            callers,
         }
     }
 

@@ -165,10 +165,12 @@ fn decide(
         target: "",
         grpc: false,
         header: &|_| None,
+        repeated: &|_| false,
+        wall: &std::time::SystemTime::now,
         now: record.started(),
     });
     match passed {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(Stop::Reject(rejection)) => return Err(rejection),
         // Validation refuses such a route for a raw connection, which could not read the answer.
         Err(Stop::Answer(_)) => return Err(Rejection::NoEndpoint),

@@ -34,6 +34,8 @@ mod faults;
 mod grpc;
 #[path = "calls/health.rs"]
 mod health;
+#[path = "calls/identity.rs"]
+mod identity;
 #[path = "calls/limits.rs"]
 mod limits;
 #[path = "calls/own.rs"]

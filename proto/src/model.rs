@@ -4,6 +4,7 @@
 //! is well-formed by construction; [`validate`] then checks what concerns several objects. Both report every
 //! error they find, each with the path of its field.
 
+mod auth;
 pub mod code;
 mod cors;
 pub mod document;
@@ -22,11 +23,13 @@ mod raw;
 mod retry;
 mod rewrite;
 mod route;
+mod tenant;
 mod text;
 mod tls;
 mod validate;
 mod wire;
 
+pub use auth::{Auth, AuthMethod, JwksLocation, Jwt};
 pub use cors::{Cors, Origin};
 pub use engine::{Balance, Endpoint, Engine, HashKey, Protocol};
 pub use error::{Errors, FieldError};
@@ -43,6 +46,7 @@ pub use raw::{DeltaError, RawKey, RawObject, RawState};
 pub use retry::{GRPC_NAMES, Retry, RetryOn};
 pub use rewrite::{Authority, PathRewrite, Rewrite};
 pub use route::{Route, Shadow, Split};
+pub use tenant::{ApiKey, CertificateName, KeyHash, KeyId, Tenant, Time, TokenSubject};
 pub use text::{Address, BindAddress, Millis, Name};
 pub use tls::{
     CertificateFiles, ClientCertificates, EngineTls, FilePath, HostName, ListenerTls, TlsVersion,

@@ -57,6 +57,7 @@ mod status_page;
 mod storm;
 mod streams;
 mod takeover;
+mod tenants;
 mod tls;
 mod web;
 mod websocket;

@@ -4,7 +4,11 @@ use std::process::Command;
 
 use pigeon_e2e::{Authority, Cluster, Process, Transport, tools, until};
 
-over_both_transports!(curl_speaks_tls, certificates_are_replaced_under_load);
+over_both_transports!(
+    curl_speaks_tls,
+    a_certificate_says_who_calls,
+    certificates_are_replaced_under_load,
+);
 
 /// A cluster whose listener speaks TLS with `gateway.pem` of the authority.
 fn cluster(transport: Transport, test: &str, more: &[&str]) -> Option<(Cluster, Authority)> {
@@ -38,6 +42,36 @@ fn curl_speaks_tls(transport: Transport) {
     let clear = url.replace("https", "http");
     let (code, out, _) = tools::run(&curl, &["-sS", "--max-time", "20", &clear].map(Into::into));
     assert!(code != 0 && out.is_empty(), "{code} {out}");
+    cluster.until_idle();
+}
+
+/// Who calls is known by the certificate that the connection was opened with.
+fn a_certificate_says_who_calls(transport: Transport) {
+    let test = "tls: client certificates";
+    let Some(curl) = tools::find("curl") else {
+        return tools::skip(test, "curl", "apt-get install curl");
+    };
+    let Some((cluster, authority)) = cluster(transport, test, &[]) else { return };
+    let optional = ["--client-ca", authority.ca(), "--client-certificates", "optional"];
+    cluster.ctl.ok(&[&["listener", "set", "default"], &optional[..]].concat());
+    cluster.ctl.ok(&["tenant", "add", "acme", "--certificate", "CN=client.example"]);
+    let asks = ["route", "set", "hello", "--auth", "certificate", "--tenant", "acme"];
+    cluster.ctl.ok(&asks);
+    cluster.in_sync();
+    let url = format!("https://localhost:{}/hello", cluster.proxies[0].address().port());
+    let status = |more: &[&str]| {
+        let fixed = ["-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", &url];
+        let arguments = [&fixed[..], &["--cacert", authority.ca()], more].concat();
+        tools::run(&curl, &arguments.iter().map(Into::into).collect::<Vec<_>>()).1
+    };
+    let [ours, our_key] = authority.issue("ours", "client.example");
+    let [others, other_key] = authority.issue("others", "stranger.example");
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(status(&[version]), "401");
+        assert_eq!(status(&[version, "-H", "pigeon-tenant: acme"]), "401");
+        assert_eq!(status(&[version, "--cert", &others, "--key", &other_key]), "403");
+        assert_eq!(status(&[version, "--cert", &ours, "--key", &our_key]), "200");
+    }
     cluster.until_idle();
 }
 

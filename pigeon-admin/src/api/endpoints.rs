@@ -229,7 +229,7 @@ fn engine<'a>(view: &'a View, key: &Key) -> Result<(&'a Arc<Stored>, &'a Engine)
     let stored = objects::find(view, key)?;
     match &stored.object.spec {
         Spec::Engine(engine) => Ok((stored, engine)),
-        Spec::Listener(_) | Spec::Route(_) => {
+        Spec::Listener(_) | Spec::Route(_) | Spec::Tenant(_) => {
             Err(Problem::internal("an engine is stored with the spec of another kind"))
         }
     }

@@ -306,6 +306,8 @@ fn next_steps(errors: &[FieldError]) -> Vec<String> {
         let step = match e.code.as_str() {
             model_code::UNKNOWN_ENGINE => "pigeon-ctl engine list",
             model_code::UNKNOWN_LISTENER | model_code::ADDRESS_TAKEN => "pigeon-ctl listener list",
+            model_code::UNKNOWN_TENANT | model_code::SHARED_CREDENTIAL => "pigeon-ctl tenant list",
+            model_code::NO_ISSUER => "pigeon-ctl listener list",
             model_code::ROUTE_OVERLAP => "pigeon-ctl route list",
             _ => continue,
         };

@@ -1,4 +1,4 @@
-//! `/v1/listeners`, `/v1/engines`, `/v1/routes`: the same calls for every kind. What they do is here; what
+//! `/v1/listeners`, `/v1/engines`, `/v1/routes`, `/v1/tenants`: the same calls for every kind. What they do is here; what
 //! the reference says of each is in `objects/kinds.rs`.
 
 mod kinds;

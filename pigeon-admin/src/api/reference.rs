@@ -20,7 +20,7 @@ const ABOUT: &str = "The control plane of Pigeon. docs/rest.md says how the API 
 
 /// The schemas of what is declared, with the fields that must be there; every other has a default, and none
 /// may be there that is not known. The model says so to its reader, which the schemas cannot see.
-const DECLARED: [(&str, &[&str]); 15] = [
+const DECLARED: [(&str, &[&str]); 20] = [
     ("Listener", &["address"]),
     ("Engine", &[]),
     ("Endpoint", &["address"]),
@@ -36,6 +36,11 @@ const DECLARED: [(&str, &[&str]); 15] = [
     ("Split", &["engine", "percent"]),
     ("Retry", &[]),
     ("Match", &[]),
+    ("Tenant", &[]),
+    ("ApiKey", &["id", "sha256"]),
+    ("TokenSubject", &["issuer", "subject"]),
+    ("Auth", &["methods"]),
+    ("Jwt", &["audiences", "issuer", "jwks"]),
 ];
 
 /// The head of the document, for the calls to be added to.
@@ -143,6 +148,7 @@ mod tests {
         for (name, full, place) in [
             ("Listener", json!({"address": "127.0.0.1:1"}), Kind::Listener),
             ("Engine", json!({}), Kind::Engine),
+            ("Tenant", json!({}), Kind::Tenant),
         ] {
             check(name, &full, |v| (place, v));
         }
@@ -162,6 +168,15 @@ mod tests {
         check("Split", &split, |v| (Kind::Route, json!({"engine": "a", "split": [v]})));
         check("Retry", &json!({}), |v| (Kind::Route, json!({"engine": "a", "retry": v})));
         check("Match", &json!({}), |v| (Kind::Route, json!({"engine": "a", "match": v})));
+        let key = json!({"id": "k1", "sha256": "0".repeat(64)});
+        check("ApiKey", &key, |v| (Kind::Tenant, json!({"keys": [v]})));
+        let subject = json!({"issuer": "i", "subject": "s"});
+        check("TokenSubject", &subject, |v| (Kind::Tenant, json!({"subjects": [v]})));
+        let auth = json!({"methods": ["jwt"]});
+        check("Auth", &auth, |v| (Kind::Route, json!({"engine": "a", "auth": v})));
+        let jwt = json!({"audiences": ["a"], "issuer": "i", "jwks": "/k"});
+        let listener = |v| (Kind::Listener, json!({"address": "127.0.0.1:1", "jwt": [v]}));
+        check("Jwt", &jwt, listener);
     }
 
     fn check(name: &str, full: &Value, place: impl Fn(Value) -> (Kind, Value)) {

@@ -44,6 +44,8 @@ pub struct Totals {
     engines: usize,
     /// Routes.
     routes: usize,
+    /// Tenants.
+    tenants: usize,
     /// Proxies heard of.
     proxies: usize,
 }
@@ -97,6 +99,7 @@ pub async fn text(api: &ApiState) -> Result<String, StoreError> {
         listeners: count(Kind::Listener),
         engines: count(Kind::Engine),
         routes: count(Kind::Route),
+        tenants: count(Kind::Tenant),
         proxies: proxies.len(),
     };
     let answer = Answer {

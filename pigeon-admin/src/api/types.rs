@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 pub use object::{
     EngineBody, EngineObject, EnginePage, EnginePatch, ListenerBody, ListenerObject, ListenerPage,
-    ListenerPatch, Representation, RouteBody, RouteObject, RoutePage, RoutePatch,
+    ListenerPatch, Representation, RouteBody, RouteObject, RoutePage, RoutePatch, TenantBody,
+    TenantObject, TenantPage, TenantPatch,
 };
 pub use proxy::{Applied, Proxy};
 pub use status::EndpointStatus;

@@ -173,6 +173,9 @@ fn unused(snapshot: &Snapshot, changed: &[Changed]) -> Result<(), WriteError> {
         let uses = |route: &pigeon_proto::model::Route| match key.kind {
             Kind::Engine => route.uses(&key.name),
             Kind::Listener => route.matches.listener.as_ref() == Some(&key.name),
+            Kind::Tenant => {
+                route.auth.as_ref().is_some_and(|auth| auth.tenants.contains(&key.name))
+            }
             Kind::Route => false,
         };
         let routes: Vec<Name> =

@@ -11,3 +11,4 @@ mod proxy;
 mod reads;
 mod server;
 mod stream;
+mod tenants;

@@ -143,7 +143,10 @@ async fn the_summary_has_all_of_it() {
     let summary = a.expect(200);
     assert_eq!(summary["revision"], s.revision().await);
     assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(summary["totals"], json!({"listeners": 1, "engines": 1, "routes": 1, "proxies": 0}));
+    assert_eq!(
+        summary["totals"],
+        json!({"listeners": 1, "engines": 1, "routes": 1, "tenants": 0, "proxies": 0})
+    );
     assert_eq!(summary["proxies"], json!([]));
     assert_eq!(summary["engines"][0]["status"]["in_use"], 0);
     assert_eq!(summary["routes"][0]["spec"]["engine"], "e");

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::tls::ListenerTlsFields;
-use super::values::{self, Label};
+use super::values::{self, Issuer, Label};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
 
 /// `listener …`
@@ -13,13 +13,13 @@ pub enum ListenerCommand {
     #[command(
         after_help = "Examples:\n  pigeon-ctl listener add public --address 0.0.0.0:8443 --tls-cert /etc/pigeon/a.pem --tls-key /etc/pigeon/a.key\n  pigeon-ctl listener add redis --address 127.0.0.1:6379 --protocol tcp --idle-timeout 10m"
     )]
-    Add(AddListener),
+    Add(Box<AddListener>),
     /// List the listeners
     List,
     /// Everything about one listener
     Get(Named),
     /// Change what is given of a listener, and nothing else
-    Set(SetListener),
+    Set(Box<SetListener>),
     /// Remove a listener
     Rm(RemoveArgs),
 }
@@ -80,6 +80,9 @@ pub struct ListenerFields {
     /// Longest time from the start of a request to the end of its head
     #[arg(long, value_name = "TIME")]
     pub header_timeout: Option<String>,
+    /// An issuer whose tokens (JWT) are believed; may be repeated, and sets all; '' removes them
+    #[arg(long, value_name = "issuer=…,audience=…,jwks=…", value_parser = values::issuer)]
+    pub jwt: Vec<Issuer>,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,

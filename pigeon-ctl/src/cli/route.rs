@@ -1,6 +1,6 @@
 //! `route …`
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::values::{self, Answer, Header, Label, Redirect, Share, Size};
 use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
@@ -103,6 +103,9 @@ pub struct RouteFields {
     /// What the gateway answers instead of an engine.
     #[command(flatten)]
     pub own: OwnFields,
+    /// Who may call.
+    #[command(flatten)]
+    pub auth: AuthFields,
     /// Set a label; NAME= removes it; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
     pub labels: Vec<Label>,
@@ -166,6 +169,34 @@ pub struct OwnFields {
     /// The message that gRPC callers get with the answer
     #[arg(long, value_name = "TEXT")]
     pub answer_message: Option<String>,
+}
+
+/// Who may call.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Who may call")]
+pub struct AuthFields {
+    /// How callers show who they are; none: anybody may call
+    #[arg(long, value_name = "none|api-key|jwt|certificate,…", value_delimiter = ',')]
+    pub auth: Vec<AuthArg>,
+    /// Only this tenant; may be repeated, and sets all; '' removes them
+    #[arg(long = "tenant", value_name = "TENANT")]
+    pub tenants: Vec<String>,
+    /// What a token must say; NAME= removes it; may be repeated
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = values::label)]
+    pub claims: Vec<Label>,
+}
+
+/// What `--auth` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuthArg {
+    /// Anybody may call.
+    None,
+    /// By an API key of a tenant.
+    ApiKey,
+    /// By a token of an issuer that the listener believes.
+    Jwt,
+    /// By the client's certificate.
+    Certificate,
 }
 
 /// When calls are tried again.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use pigeon_proto::model::{Kind, Millis};
+use pigeon_proto::model::{Kind, Millis, Time};
 
 /// A kind of objects; the plural is understood too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +17,9 @@ pub enum KindArg {
     /// Which calls go where.
     #[value(alias = "routes")]
     Route,
+    /// Callers.
+    #[value(alias = "tenants")]
+    Tenant,
 }
 
 impl From<KindArg> for Kind {
@@ -25,6 +28,7 @@ impl From<KindArg> for Kind {
             KindArg::Listener => Self::Listener,
             KindArg::Engine => Self::Engine,
             KindArg::Route => Self::Route,
+            KindArg::Tenant => Self::Tenant,
         }
     }
 }
@@ -213,6 +217,62 @@ pub(super) fn answer(text: &str) -> Result<Answer, String> {
     }
 }
 
+/// `ISSUER,SUBJECT`: whom a token is about; empty: nobody at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject(pub Option<(String, String)>);
+
+/// Reads a [`Subject`]. An issuer is a URL, which rarely has a comma; a subject may.
+pub(super) fn subject(text: &str) -> Result<Subject, String> {
+    match text.split_once(',') {
+        None if text.is_empty() => Ok(Subject(None)),
+        Some((issuer, subject)) if !issuer.is_empty() && !subject.is_empty() => {
+            Ok(Subject(Some((issuer.to_owned(), subject.to_owned()))))
+        }
+        _ => Err("write ISSUER,SUBJECT, such as https://idp.example,alice".into()),
+    }
+}
+
+/// When something expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// At this time.
+    At(Time),
+    /// After so long.
+    In(Duration),
+}
+
+/// Reads an [`Expiry`]: `2027-01-01T00:00:00Z` or `90d`.
+pub(super) fn expiry(text: &str) -> Result<Expiry, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(Expiry::At(time));
+    }
+    match text.parse::<Millis>() {
+        Ok(time) if time.duration() >= Duration::from_secs(1) => Ok(Expiry::In(time.duration())),
+        _ => Err("write a time or how long from now, such as 2027-01-01T00:00:00Z or 90d".into()),
+    }
+}
+
+/// `NAME=VALUE,NAME=VALUE`, or nothing for none at all: an issuer whose tokens are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer(pub Vec<(String, String)>);
+
+/// Reads an [`Issuer`]; what the fields may hold is for the server to say.
+pub(super) fn issuer(text: &str) -> Result<Issuer, String> {
+    const FIELDS: [&str; 5] = ["issuer", "audience", "jwks", "tenant_claim", "ca"];
+    let field = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if FIELDS.contains(&name) && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err(format!(
+            "\"{pair}\" is not NAME=VALUE with a name of {}; write it like \
+             issuer=https://idp.example,audience=asr,jwks=https://idp.example/keys",
+            FIELDS.join(", ")
+        )),
+    };
+    let fields = text.split(',').filter(|_| !text.is_empty()).map(field);
+    fields.collect::<Result<_, _>>().map(Issuer)
+}
+
 /// `42` or `r42`, with or without the quotes of an ETag.
 pub(super) fn revision(text: &str) -> Result<u64, String> {
     let bare = text.trim_matches('"');
@@ -307,6 +367,22 @@ mod tests {
         let to =
             |value: Option<&str>| Ok(Header { name: "x-a".into(), value: value.map(Into::into) });
         assert_eq!((header("X-A=b=c"), header("x-a=")), (to(Some("b=c")), to(None)));
+    }
+
+    #[test]
+    fn subjects_issuers_and_expiries() {
+        let of = |i: &str, s: &str| Ok(Subject(Some((i.to_owned(), s.to_owned()))));
+        assert_eq!(subject("https://idp,a,b"), of("https://idp", "a,b"));
+        assert_eq!(subject(""), Ok(Subject(None)));
+        assert!(subject("alice").is_err() && subject(",a").is_err() && subject("i,").is_err());
+        let pair = |n: &str, v: &str| (n.to_owned(), v.to_owned());
+        let two = vec![pair("issuer", "i"), pair("audience", "a=b")];
+        assert_eq!(issuer("issuer=i,audience=a=b"), Ok(Issuer(two)));
+        assert_eq!(issuer(""), Ok(Issuer(vec![])));
+        assert!(issuer("issuer").is_err() && issuer("colour=red").is_err());
+        assert_eq!(expiry("90d"), Ok(Expiry::In(Duration::from_secs(90 * 86_400))));
+        assert!(matches!(expiry("2027-01-01T00:00:00Z"), Ok(Expiry::At(_))));
+        assert!(expiry("tomorrow").is_err() && expiry("0s").is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::object::{self, Fields};
 use crate::Outcome;
 use crate::cli::listener::{AddListener, ListenerFields, SetListener};
 use crate::cli::tls::ListenerTlsFields;
-use crate::cli::values::word;
+use crate::cli::values::{Issuer, word};
 use crate::error::Failure;
 use crate::output::table::cell;
 
@@ -34,6 +34,22 @@ pub(crate) fn list(desk: &Desk) -> Outcome {
     })
 }
 
+/// Its audiences are a list; of the other fields the last one given counts.
+fn jwt(Issuer(given): &Issuer) -> Value {
+    let mut jwt = json!({});
+    for (name, value) in given {
+        match (name.as_str(), jwt["audiences"].as_array_mut()) {
+            ("audience", Some(audiences)) => audiences.push(json!(value)),
+            ("audience", None) => jwt["audiences"] = json!([value]),
+            (name, _) => jwt[name] = json!(value),
+        }
+    }
+    if let Some(fields) = jwt.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    jwt
+}
+
 fn of(args: &ListenerFields) -> Result<Fields, Failure> {
     let mut fields = Fields::new(&args.labels);
     fields.text("protocol", args.protocol.as_ref());
@@ -48,6 +64,10 @@ fn of(args: &ListenerFields) -> Result<Fields, Failure> {
     fields.put("max_concurrent_streams", args.max_concurrent_streams);
     fields.put("max_header_bytes", args.max_header_bytes);
     fields.text("header_timeout", args.header_timeout.as_ref());
+    if !args.jwt.is_empty() {
+        let issuers = args.jwt.iter().filter(|Issuer(fields)| !fields.is_empty());
+        fields.put("jwt", Some(issuers.map(jwt).collect::<Vec<_>>()));
+    }
     tls(&mut fields, &args.tls)?;
     Ok(fields)
 }

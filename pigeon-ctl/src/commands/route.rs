@@ -8,9 +8,10 @@ use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
 use crate::cli::route::{
-    AddRoute, EditFields, LimitFields, OwnFields, RetryFields, RouteFields, SetRoute, TestArgs,
+    AddRoute, AuthArg, AuthFields, EditFields, LimitFields, OwnFields, RetryFields, RouteFields,
+    SetRoute, TestArgs,
 };
-use crate::cli::values::{Answer, Redirect, Share, Size};
+use crate::cli::values::{Answer, Redirect, Share, Size, word};
 use crate::client::Call;
 use crate::error::Exit;
 use crate::output::table::{NONE, cell, table};
@@ -74,6 +75,7 @@ fn of(args: &RouteFields) -> Fields {
     limits(&mut fields, &args.limit);
     edits(&mut fields, &args.edits);
     own(&mut fields, &args.own);
+    auth(&mut fields, &args.auth);
     fields
 }
 
@@ -143,6 +145,29 @@ fn own(fields: &mut Fields, args: &OwnFields) {
     if !args.answer_headers.is_empty() {
         let headers = args.answer_headers.iter().map(|h| (h.name.clone(), json!(h.value)));
         fields.put("answer/headers", Some(headers.collect::<Map<_, _>>()));
+    }
+}
+
+fn auth(fields: &mut Fields, args: &AuthFields) {
+    if args.auth.contains(&AuthArg::None) {
+        fields.put("auth", Some(Value::Null));
+        return;
+    }
+    if !args.auth.is_empty() {
+        let methods = args.auth.iter().map(|method| word(*method));
+        fields.put("auth/methods", Some(methods.collect::<Vec<_>>()));
+        if args.auth != [AuthArg::Jwt] && args.claims.is_empty() {
+            // Only tokens have any.
+            fields.put("auth/claims", Some(Value::Null));
+        }
+    }
+    if !args.tenants.is_empty() {
+        let tenants: Vec<_> = args.tenants.iter().filter(|t| !t.is_empty()).collect();
+        fields.put("auth/tenants", Some(json!(tenants)));
+    }
+    if !args.claims.is_empty() {
+        let claims = args.claims.iter().map(|claim| (claim.name.clone(), json!(claim.value)));
+        fields.put("auth/claims", Some(Value::Object(claims.collect())));
     }
 }
 

@@ -140,6 +140,8 @@ mod tests {
             target: "/",
             grpc: false,
             header: &|_| None,
+            repeated: &|_| false,
+            wall: &std::time::SystemTime::now,
             now,
         };
         limits.pass(&asked).map_err(|rejection| rejection.retry().expect("a hint"))

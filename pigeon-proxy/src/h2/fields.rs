@@ -78,6 +78,11 @@ impl Fields {
         self.iter().find(|(found, _, _)| *found == name).map(|(_, value, _)| value)
     }
 
+    /// Whether there is more than one field of that name.
+    pub fn repeats(&self, name: &[u8]) -> bool {
+        self.iter().filter(|(found, _, _)| *found == name).nth(1).is_some()
+    }
+
     /// The size of the list as SETTINGS_MAX_HEADER_LIST_SIZE counts it: the bytes of each name and
     /// value and 32 more for each field (RFC 9113 section 6.5.2).
     pub fn list_size(&self) -> usize {

@@ -98,7 +98,11 @@ impl Call<'_> {
         let copy = route.shadow.as_ref().and_then(|shadow| Copy::of(self, &route, shadow, &parts));
         let edits = route.filters.edits().map(Arc::as_ref);
         let to = To { version, authority, secure, edits };
+        if route.filters.hides_keys() {
+            forward::hide_keys(&mut parts.headers);
+        }
         forward::request(&mut parts, &self.head, self.client, &to);
+        forward::caller(&mut parts.headers, self.identity.as_deref());
         if let Some((offered, _)) = &self.upgrade {
             forward::upgrade(&mut parts.headers, offered.clone());
         }

@@ -1,7 +1,7 @@
 //! One call, from its head to the head of its answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, USER_AGENT};
 use http::uri::PathAndQuery;
@@ -20,6 +20,7 @@ use super::relay::{CallBody, Live, Messages, note_status};
 use super::tunnel::{self, Tunnel};
 use super::web::Web;
 use crate::engine::Engine;
+use crate::filter::identity::Identity;
 use crate::filter::{Answer, Asked, Edits, Stop, preflight_of};
 use crate::gateway::OpenCall;
 use crate::record::{Beginning, Record};
@@ -34,6 +35,8 @@ pub(super) struct Call<'c> {
     version: Version,
     pub(super) record: Record,
     open: OpenCall,
+    /// Who calls, if the route asks.
+    pub(super) identity: Option<Arc<Identity>>,
     pub(super) deadline: Option<Instant>,
     /// The longest message either way, of a gRPC call.
     pub(super) max_message: Option<u32>,
@@ -64,9 +67,19 @@ pub(super) async fn call_or_upgrade(
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
     let (method, version) = (parts.method.clone(), parts.version);
-    let (deadline, max_message, page) = (None, None, None);
-    let mut call =
-        Call { client, head, method, version, record, open, deadline, max_message, page, upgrade };
+    let mut call = Call {
+        client,
+        head,
+        method,
+        version,
+        record,
+        open,
+        identity: None,
+        deadline: None,
+        max_message: None,
+        page: None,
+        upgrade,
+    };
     let route = readable.map_err(Stop::from).and_then(|()| call.decide(table.as_deref(), &parts));
     // Held no longer than needed: a call that waits for hours keeps its route, not every other.
     drop(table);
@@ -105,9 +118,20 @@ pub(super) fn refuse(
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
     let (method, version) = (parts.method, parts.version);
-    let (deadline, max_message, page, upgrade) = (None, None, None, None);
-    Call { client, head, method, version, record, open, deadline, max_message, page, upgrade }
-        .reject(rejection)
+    let call = Call {
+        client,
+        head,
+        method,
+        version,
+        record,
+        open,
+        identity: None,
+        deadline: None,
+        max_message: None,
+        page: None,
+        upgrade: None,
+    };
+    call.reject(rejection)
 }
 
 fn begin(client: &Client, head: &Head, parts: &request::Parts, table: Option<&Table>) -> Record {
@@ -168,7 +192,7 @@ impl Call<'_> {
         let target = route.target(fastrand::u64(..));
         self.record.routed(route, target);
         let started = self.record.started();
-        route.filters.run(&Asked {
+        let passed = route.filters.run(&Asked {
             listener: &self.client.listener,
             peer: self.client.peer,
             certificate: self.client.certificate.as_ref(),
@@ -176,8 +200,11 @@ impl Call<'_> {
             target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
             grpc: self.head.grpc,
             header: &|name| parts.headers.get(name).map(HeaderValue::as_bytes),
+            repeated: &|name| parts.headers.get_all(name).iter().nth(1).is_some(),
+            wall: &SystemTime::now,
             now: started,
         })?;
+        self.identified(passed.identity);
         if route.retry.is_on() {
             route.budget.called(started);
         }
@@ -212,6 +239,13 @@ impl Call<'_> {
         {
             cors.allow(origin.as_ref(), headers);
         }
+    }
+
+    fn identified(&mut self, identity: Option<Arc<Identity>>) {
+        if let Some(tenant) = identity.as_ref().and_then(|identity| identity.tenant.as_ref()) {
+            self.record.tenant(tenant.as_str());
+        }
+        self.identity = identity;
     }
 
     /// How the engine is spoken to.

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, Response, Uri, Version, request, response};
 use super::Client;
 use super::head::{Head, REQUEST_ID};
 use crate::filter::Edits;
+use crate::filter::identity::{Identity, credential};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -93,6 +94,31 @@ pub(super) fn is_framed(response: &Response<impl Sized>) -> bool {
                 && response.version() == Version::HTTP_11
         }
         (Some(_), Some(_)) => false,
+    }
+}
+
+/// Tells the engine who calls. Comes after [`request`], which has dropped what the caller itself says it is.
+pub(super) fn caller(headers: &mut HeaderMap, identity: Option<&Identity>) {
+    for (name, value) in identity.into_iter().flat_map(Identity::headers) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+/// Keeps from the engine the keys that are the gateway's business alone. A name may have several values, and
+/// not all of them be keys. Comes before [`request`], whose edits may give the engine a key of its own.
+pub(super) fn hide_keys(headers: &mut HeaderMap) {
+    for name in credential::HEADERS {
+        let is_key = |value: &HeaderValue| credential::is_key(name.as_bytes(), value.as_bytes());
+        if !headers.get_all(name).iter().any(is_key) {
+            continue;
+        }
+        let kept: Vec<_> = headers.get_all(name).iter().filter(|v| !is_key(v)).cloned().collect();
+        headers.remove(name);
+        for value in kept {
+            headers.append(HeaderName::from_static(name), value);
+        }
     }
 }
 

@@ -90,7 +90,12 @@ impl Copy {
         let secure = engine.settings().tls.is_some();
         let edits = route.filters.edits().map(Arc::as_ref);
         let to = To { version, authority, secure, edits };
+        // A copy is told no more, and no less, than the engine itself.
+        if route.filters.hides_keys() {
+            forward::hide_keys(&mut parts.headers);
+        }
         forward::request(&mut parts, &call.head, call.client, &to);
+        forward::caller(&mut parts.headers, call.identity.as_deref());
         parts.headers.insert(SHADOW, HeaderValue::from_static("1"));
         let (grpc, deadline) = (call.head.grpc, call.deadline);
         let upstreams = Arc::clone(&call.client.upstreams);

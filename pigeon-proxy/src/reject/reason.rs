@@ -24,6 +24,35 @@ pub enum Reason {
     Overloaded,
 }
 
+/// What a call lacks whose caller is not known. Callers learn no more than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It brings no credential that the route takes.
+    Missing,
+    /// The credential is malformed, unknown, expired or revoked.
+    NotValid,
+    /// The gateway has no keys of the issuer yet, and cannot tell.
+    Keys,
+}
+
+impl Lack {
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Missing => "a credential is missing; the route takes calls of known callers only",
+            Self::NotValid => "the credential of the call is not valid",
+            Self::Keys => "the credential cannot be checked at the moment; try again later",
+        }
+    }
+
+    /// For `WWW-Authenticate` (RFC 6750, section 3).
+    pub(super) const fn challenge(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Keys => "Bearer",
+            Self::NotValid => "Bearer error=\"invalid_token\"",
+        }
+    }
+}
+
 impl Reason {
     /// All of them, in the order of docs/answers.md.
     pub const ALL: [Self; 16] = [

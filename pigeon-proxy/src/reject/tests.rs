@@ -11,7 +11,7 @@ fn one_of_each() -> Vec<Rejection> {
     vec![
         Rejection::NoRoute,
         Rejection::MethodNotAllowed { allow: "GET, PUT".into() },
-        Rejection::Unauthenticated,
+        Rejection::Unauthenticated(Lack::Missing),
         Rejection::Forbidden,
         Rejection::RateLimited { retry: Duration::from_millis(250) },
         Rejection::Saturated { retry: Duration::from_millis(1_500) },
@@ -62,6 +62,9 @@ fn docs_answers_md_is_this_list() {
         let mut hints = Vec::new();
         if matches!(rejection, Rejection::MethodNotAllowed { .. }) {
             hints.push("`Allow`");
+        }
+        if matches!(rejection, Rejection::Unauthenticated(_)) {
+            hints.push("`WWW-Authenticate`");
         }
         if rejection.retry().is_some() {
             hints.push("`Retry-After`, `RetryInfo`");
@@ -114,6 +117,14 @@ fn the_http_form_is_a_problem_with_hints() {
     assert_eq!((&problem["status"], &problem["engine"]), (&503.into(), &"e".into()));
     let allow = Rejection::MethodNotAllowed { allow: "GET, PUT".into() };
     assert_eq!(http_answer(&allow, ABOUT).headers["allow"], "GET, PUT");
+    for (lack, challenge) in [
+        (Lack::Missing, "Bearer"),
+        (Lack::NotValid, "Bearer error=\"invalid_token\""),
+        (Lack::Keys, "Bearer"),
+    ] {
+        let answer = http_answer(&Rejection::Unauthenticated(lack), ABOUT);
+        assert_eq!(answer.headers["www-authenticate"], challenge);
+    }
 }
 
 #[test]

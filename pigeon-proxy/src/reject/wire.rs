@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prost::Message as _;
 use tonic_types::pb::{ErrorInfo, RetryInfo, Status};
@@ -79,6 +79,9 @@ pub fn http_answer(rejection: &Rejection, about: About<'_>) -> HttpAnswer {
     }
     if let Rejection::MethodNotAllowed { allow } = rejection {
         headers.insert(ALLOW, text(allow));
+    }
+    if let Rejection::Unauthenticated(lack) = rejection {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(lack.challenge()));
     }
     let mut problem = serde_json::json!({
         "type": format!("urn:pigeon:problem:{reason}"),

@@ -33,6 +33,15 @@ impl Drops {
             || (self.state && name == TRACESTATE)
     }
 }
+/// Marks the number under which the encoding of a list without its API keys is remembered.
+const KEYLESS: u64 = 1 << 63;
+
+/// How often a call was tried before: by us, and by a caller that says so.
+fn all_attempts(list: &List, ours: u32) -> String {
+    let theirs = list.fields.get(PREVIOUS_ATTEMPTS).and_then(|n| str::from_utf8(n).ok());
+    let theirs = theirs.and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+    theirs.saturating_add(ours).to_string()
+}
 
 impl State {
     /// The head of a request goes to the engine.
@@ -43,6 +52,8 @@ impl State {
         let (conn, key, list, id) = (up.conn, up.key, Arc::clone(&call.head), call.id);
         let Some(request) = list.request() else { return };
         let edits = call.route.as_ref().and_then(|route| route.filters.edits().cloned());
+        let hides = call.route.as_ref().is_some_and(|route| route.filters.hides_keys());
+        let identity = call.identity.clone();
         let left = call.deadline.filter(|_| call.grpc);
         let left = left.map(|deadline| timeout::format(deadline.saturating_duration_since(now)));
         let attempts = call.attempts.tries.previous();
@@ -54,22 +65,26 @@ impl State {
         let secure = self.conns.get(conn).is_some_and(|conn| conn.tls.is_some());
         let forwarded = request.forwarded[usize::from(secure)]
             .get_or_init(|| edits::forwarded(&list, request.grpc, client, secure));
+        let known = &request.keyless[usize::from(secure)];
+        let keyless = hides.then(|| known.get_or_init(|| edits::without_keys(forwarded)).as_ref());
+        let keyless = keyless.flatten();
+        let (forwarded, id_of_list) = match keyless {
+            Some(keyless) => (keyless, if list.id == 0 { 0 } else { list.id | KEYLESS }),
+            None => (forwarded, list.id),
+        };
         let edited = edits.map(|edits| {
-            let by = (edits.id, secure);
+            let by = (edits.id, secure, keyless.is_some());
             self.edited(&list, by, || edits::edited_request(forwarded, &edits))
         });
         let (forwarded, id_of_list) = match &edited {
             Some(edited) => (&edited.fields, edited.id),
-            None => (forwarded, list.id),
+            None => (forwarded, id_of_list),
         };
         let own;
         let counts = attempts > 0 && request.grpc;
         let replaces = trace.is_some() && forwarded.get(TRACEPARENT).is_some();
-        let drops = Drops {
-            counts,
-            trace: replaces,
-            state: replaces && trace.as_ref().is_some_and(|t| t.1),
-        };
+        let state = replaces && trace.as_ref().is_some_and(|t| t.1);
+        let drops = Drops { counts, trace: replaces, state };
         let (forwarded, shared) = if forwarded.get(b":authority").is_none() || counts || replaces {
             own = self.for_this_call(conn, forwarded, drops);
             (&own, 0)
@@ -77,6 +92,7 @@ impl State {
             (forwarded, id_of_list)
         };
         let made = (!request.has_id).then(|| edits::hex(id));
+        let tried = counts.then(|| all_attempts(&list, attempts));
         self.touch(conn);
         let Some(conn) = self.conns.get_mut(conn) else { return };
         let encoded = &mut conn.encoded;
@@ -89,16 +105,14 @@ impl State {
             if let Some((parent, _)) = &trace {
                 encoder.field(TRACEPARENT, parent.as_bytes(), Indexing::Plain, out);
             }
+            for (name, value) in identity.iter().flat_map(|identity| identity.headers()) {
+                encoder.field(name.as_bytes(), value.as_bytes(), Indexing::Plain, out);
+            }
             if let Some(left) = &left {
                 encoder.field(b"grpc-timeout", left.as_bytes(), Indexing::Plain, out);
             }
-            if counts {
-                let name = PREVIOUS_ATTEMPTS;
-                // The caller may have tried before us.
-                let theirs = list.fields.get(name).and_then(|n| str::from_utf8(n).ok());
-                let theirs = theirs.and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
-                let attempts = theirs.saturating_add(attempts).to_string();
-                encoder.field(name, attempts.as_bytes(), Indexing::Plain, out);
+            if let Some(attempts) = &tried {
+                encoder.field(PREVIOUS_ATTEMPTS, attempts.as_bytes(), Indexing::Plain, out);
             }
         });
     }
@@ -149,7 +163,7 @@ impl State {
             None => self.send_list(conn, key, list, end),
             Some(edits) => {
                 let make = || edits::edited_answer(&list.fields, &edits.response);
-                let edited = self.edited(list, (edits.id, false), make);
+                let edited = self.edited(list, (edits.id, false, false), make);
                 self.send_known(conn, key, edited.id, &edited.fields, end);
             }
         }

@@ -1,7 +1,7 @@
 //! A call begins: its head is read, its route found, and a slot asked for.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::call::{Attempts, Call, Leg, Route, Scanners, Stage};
 use super::edits;
@@ -156,10 +156,13 @@ impl State {
             target: opened.list.target(),
             grpc: request.grpc,
             header: &|name| opened.list.fields.get(name.as_bytes()),
+            repeated: &|name| opened.list.fields.repeats(name.as_bytes()),
+            wall: &SystemTime::now,
             now,
         });
-        if let Err(stop) = passed {
-            return self.stop(at, stop);
+        match passed {
+            Ok(passed) => call.identified(passed.identity),
+            Err(stop) => return self.stop(at, stop),
         }
         if entry.retry.is_on() {
             entry.budget.called(now);
@@ -201,6 +204,7 @@ impl State {
             answered: false,
             route: None,
             engine: None,
+            identity: None,
             scanners: None,
             permit: None,
             record,

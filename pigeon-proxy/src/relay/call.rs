@@ -12,6 +12,7 @@ use super::list::List;
 use crate::admit::{Permit, Tried};
 use crate::engine::Engine;
 use crate::filter::Stop;
+use crate::filter::identity::Identity;
 use crate::gateway::OpenCall;
 use crate::grpc::MessageScanner;
 use crate::h2::Key;
@@ -56,6 +57,8 @@ pub(super) struct Call {
     /// None of a call that took none, or that another part of the gateway carries.
     pub(super) route: Option<Arc<RouteEntry>>,
     pub(super) engine: Option<Arc<Engine>>,
+    /// Who calls, if the route asks.
+    pub(super) identity: Option<Arc<Identity>>,
     /// Follows the bodies: messages of gRPC, and what is limited.
     pub(super) scanners: Option<Scanners>,
     pub(super) permit: Option<Permit>,
@@ -179,6 +182,15 @@ impl Pending {
 }
 
 impl Call {
+    /// It is known who calls, if the route asks.
+    pub(super) fn identified(&mut self, identity: Option<Arc<Identity>>) {
+        let tenant = identity.as_ref().and_then(|identity| identity.tenant.as_ref());
+        if let (Some(record), Some(tenant)) = (&mut self.record, tenant) {
+            record.tenant(tenant.as_str());
+        }
+        self.identity = identity;
+    }
+
     /// The end towards `side`, if it is there.
     pub(super) fn leg(&mut self, side: Side) -> Option<&mut Leg> {
         match side {

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::list::{Edited, List};
 use super::state::State;
+use crate::filter::identity::credential;
 use crate::filter::{Edits, HeaderEdits};
 use crate::h2::fields::{Fields, Indexing};
 use crate::http::Client;
@@ -46,6 +47,16 @@ pub(super) fn forwarded(list: &List, grpc: bool, client: &Client, secure: bool) 
     fields
 }
 
+/// These fields without API keys; none if they have none.
+pub(super) fn without_keys(forwarded: &Fields) -> Option<Fields> {
+    let keys = forwarded.iter().any(|(name, value, _)| credential::is_key(name, value));
+    keys.then(|| {
+        let mut fields = forwarded.clone();
+        fields.retain(|name, value| !credential::is_key(name, value));
+        fields
+    })
+}
+
 fn pseudo(list: &List, authority: &str, secure: bool, fields: &mut Fields) {
     for (name, value, indexing) in
         list.fields.iter().take_while(|(name, ..)| name.starts_with(b":"))
@@ -71,7 +82,7 @@ impl State {
     pub(super) fn edited(
         &mut self,
         list: &List,
-        by: (u64, bool),
+        by: (u64, bool, bool),
         make: impl FnOnce() -> Fields,
     ) -> Arc<Edited> {
         let mut known = list.edited.lock().unwrap_or_else(PoisonError::into_inner);

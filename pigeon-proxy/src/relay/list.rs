@@ -23,8 +23,8 @@ pub(super) struct List {
 
 /// A list as a route changes it.
 pub(super) struct Edited {
-    /// Which edits made it, and whether for TLS.
-    pub(super) by: (u64, bool),
+    /// Which edits made it, whether for TLS, and whether without API keys.
+    pub(super) by: (u64, bool, bool),
     /// As [`List::id`].
     pub(super) id: u64,
     pub(super) fields: Fields,
@@ -32,7 +32,8 @@ pub(super) struct Edited {
 
 /// What a list is.
 pub(super) enum Content {
-    Request(Request),
+    /// Boxed: answers are many and small.
+    Request(Box<Request>),
     Response(Response),
     /// The gRPC status, if there is one.
     Trailers(Option<u8>),
@@ -55,6 +56,8 @@ pub(super) struct Request {
     pub(super) content_length: Option<u64>,
     /// The fields for an engine in the clear, and for one by TLS, made when first needed.
     pub(super) forwarded: [OnceLock<Fields>; 2],
+    /// The same without API keys, for routes that end them here; none if there are none.
+    pub(super) keyless: [OnceLock<Option<Fields>>; 2],
     /// The route, and of which table: the same list takes the same route until the table changes.
     pub(super) route: Mutex<Option<Route>>,
 }
@@ -79,7 +82,7 @@ impl List {
     /// Reads a decoded list.
     pub(super) fn read(id: u64, fields: &Fields, wanted: Wanted) -> Self {
         let content = match wanted {
-            Wanted::Request => request(fields).map(Content::Request),
+            Wanted::Request => request(fields).map(|r| Content::Request(Box::new(r))),
             Wanted::Response => response(fields).map(Content::Response),
             Wanted::Trailers => {
                 head::check_trailers(fields).map(|()| Content::Trailers(grpc_status(fields)))
@@ -91,7 +94,7 @@ impl List {
 
     pub(super) fn request(&self) -> Option<&Request> {
         match &self.content {
-            Content::Request(request) => Some(request),
+            Content::Request(request) => Some(&**request),
             _ => None,
         }
     }
@@ -153,6 +156,7 @@ fn request(fields: &Fields) -> Result<Request, head::Malformed> {
         has_id: fields.get(b"x-request-id").is_some_and(|id| !id.is_empty()),
         content_length,
         forwarded: Default::default(),
+        keyless: Default::default(),
         route: Mutex::new(None),
     })
 }

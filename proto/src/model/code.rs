@@ -30,6 +30,12 @@ pub const DUPLICATE_ENDPOINT: &str = "PGN-E101";
 pub const POOL: &str = "PGN-E102";
 /// An engine that routes still use cannot be removed.
 pub const ENGINE_IN_USE: &str = "PGN-E103";
+/// A route is for a tenant that does not exist.
+pub const UNKNOWN_TENANT: &str = "PGN-R110";
+/// Tokens are not checked yet.
+pub const NO_ISSUER: &str = "PGN-R111";
+/// Two tenants with the same key, certificate or subject.
+pub const SHARED_CREDENTIAL: &str = "PGN-T101";
 /// A proxy cannot listen on an address.
 pub const CANNOT_LISTEN: &str = "PGN-P301";
 /// A proxy got an object that it cannot read or use.

@@ -1,11 +1,14 @@
 //! Listeners: where the proxies accept calls.
 
+use std::collections::BTreeSet;
+
 use deserr::Deserr;
 use serde::Serialize;
 
+use super::auth::Jwt;
 use super::code;
 use super::error::{Contradiction, Errors};
-use super::text::{BindAddress, Millis};
+use super::text::{BindAddress, Millis, clip};
 use super::tls::ListenerTls;
 
 /// An address the proxies listen on: HTTP/1.1 and HTTP/2 on one port, or raw connections.
@@ -42,6 +45,9 @@ pub struct Listener {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// Whose tokens (JWT) are believed here; for routes whose `auth` has `jwt`.
+    #[deserr(default)]
+    pub jwt: Vec<Jwt>,
 }
 
 /// What is spoken on a listener.
@@ -73,6 +79,7 @@ impl Listener {
             idle_timeout: None,
             max_lifetime: None,
             tls: None,
+            jwt: Vec::new(),
         }
     }
 }
@@ -103,6 +110,11 @@ pub(super) fn check(
     if l.protocol == ListenerProtocol::Tcp && l.tls.is_some() {
         let message = "is not for raw connections; remove it, or set protocol: auto".into();
         return Err(Contradiction("/tls", code::CONFLICTING_FIELDS, message));
+    }
+    let mut issuers = BTreeSet::new();
+    if let Some(twice) = l.jwt.iter().find(|jwt| !issuers.insert(&jwt.issuer)) {
+        let message = format!("has the issuer \"{}\" twice; keep one", clip(&twice.issuer));
+        return Err(Contradiction("/jwt", code::CONFLICTING_FIELDS, message));
     }
     Ok(l)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::{BadValue, Errors, FieldError};
 use super::text::Name;
-use super::{Engine, Listener, ListenerProtocol, Route, code};
+use super::{Engine, Listener, ListenerProtocol, Route, Tenant, code};
 
 /// The kinds of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,11 +23,13 @@ pub enum Kind {
     Engine,
     /// Which calls go to which engine.
     Route,
+    /// A caller.
+    Tenant,
 }
 
 impl Kind {
     /// Every kind, in the order objects are written out: what is referred to comes first.
-    pub const ALL: [Self; 3] = [Self::Listener, Self::Engine, Self::Route];
+    pub const ALL: [Self; 4] = [Self::Listener, Self::Engine, Self::Tenant, Self::Route];
 
     /// The word for it on the wire, in files, in the store.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Kind {
             Self::Listener => "listener",
             Self::Engine => "engine",
             Self::Route => "route",
+            Self::Tenant => "tenant",
         }
     }
 
@@ -44,6 +47,7 @@ impl Kind {
             Self::Listener => "listeners",
             Self::Engine => "engines",
             Self::Route => "routes",
+            Self::Tenant => "tenants",
         }
     }
 }
@@ -54,7 +58,7 @@ impl FromStr for Kind {
     fn from_str(s: &str) -> Result<Self, BadValue> {
         Self::ALL.into_iter().find(|k| k.as_str() == s).ok_or_else(|| {
             BadValue(format!(
-                "\"{}\" is not a kind; use listener, engine or route",
+                "\"{}\" is not a kind; use listener, engine, tenant or route",
                 super::text::clip(s)
             ))
         })
@@ -95,6 +99,8 @@ pub enum Spec {
     Engine(Engine),
     /// Of a route.
     Route(Route),
+    /// Of a tenant.
+    Tenant(Tenant),
 }
 
 impl Spec {
@@ -104,6 +110,7 @@ impl Spec {
             Self::Listener(_) => Kind::Listener,
             Self::Engine(_) => Kind::Engine,
             Self::Route(_) => Kind::Route,
+            Self::Tenant(_) => Kind::Tenant,
         }
     }
 
@@ -113,6 +120,7 @@ impl Spec {
             Kind::Listener => Self::Listener(deserr::deserialize(value)?),
             Kind::Engine => Self::Engine(deserr::deserialize(value)?),
             Kind::Route => Self::Route(deserr::deserialize(value)?),
+            Kind::Tenant => Self::Tenant(deserr::deserialize(value)?),
         })
     }
 
@@ -197,6 +205,14 @@ impl Snapshot {
     pub fn routes(&self) -> impl Iterator<Item = (&Name, &Route)> {
         self.objects.iter().filter_map(|(k, v)| match &*v.spec {
             Spec::Route(r) => Some((&k.name, r)),
+            _ => None,
+        })
+    }
+
+    /// The tenants, by name.
+    pub fn tenants(&self) -> impl Iterator<Item = (&Name, &Tenant)> {
+        self.objects.iter().filter_map(|(k, v)| match &*v.spec {
+            Spec::Tenant(t) => Some((&k.name, t)),
             _ => None,
         })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use deserr::{Deserr, ValuePointerRef};
 use serde::Serialize;
 
+use super::auth::{Auth, AuthForm};
 use super::code;
 use super::cors::Cors;
 use super::error::{Contradiction, Errors, in_range};
@@ -79,6 +80,10 @@ pub struct Route {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// Who may call; absent = anybody. A text is short for an object with this one method.
+    #[deserr(default, from(Option<AuthForm>) = AuthForm::meant)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
 }
 
 impl Route {
@@ -100,6 +105,7 @@ impl Route {
             shadow: None,
             redirect: None,
             answer: None,
+            auth: None,
         }
     }
 

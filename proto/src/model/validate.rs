@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use super::error::{Errors, FieldError};
 use super::object::{Key, Kind, Snapshot};
-use super::{Match, Name, Route, code};
+use super::text::clip;
+use super::{AuthMethod, Match, Name, Route, code};
 
 /// Checks every rule between objects.
 ///
@@ -17,6 +18,8 @@ pub fn validate(snapshot: &Snapshot) -> Result<(), Errors> {
     references(snapshot, &mut errors);
     overlaps(snapshot, &mut errors);
     raw_routes(snapshot, &mut errors);
+    callers(snapshot, &mut errors);
+    credentials(snapshot, &mut errors);
     errors.into_result()
 }
 
@@ -115,10 +118,73 @@ fn only_for_calls(route: &Route) -> Vec<(&'static str, &'static str)> {
         (!route.response_headers.is_empty(), "/spec/response_headers", REMOVE),
         (route.rewrite.is_some(), "/spec/rewrite", REMOVE),
         (route.max_body_bytes.is_some(), "/spec/max_body_bytes", REMOVE),
+        (route.auth.is_some(), "/spec/auth", REMOVE),
         (route.redirect.is_some(), "/spec/redirect", NAME_ENGINE),
         (route.answer.is_some(), "/spec/answer", NAME_ENGINE),
     ];
     fields.into_iter().filter(|(set, ..)| *set).map(|(_, at, advice)| (at, advice)).collect()
+}
+
+/// The tenants that routes rely on.
+fn callers(snapshot: &Snapshot, errors: &mut Errors) {
+    for (name, route) in snapshot.routes() {
+        let Some(auth) = &route.auth else { continue };
+        let me = key(Kind::Route, name);
+        let known = |t: &Name| snapshot.objects.contains_key(&key(Kind::Tenant, t));
+        for (i, tenant) in auth.tenants.iter().enumerate().filter(|(_, t)| !known(t)) {
+            let message = format!(
+                "there is no tenant \"{tenant}\"; add it first (pigeon-ctl tenant add {tenant}) or name another"
+            );
+            let pointer = format!("/spec/auth/tenants/{i}");
+            errors.push(FieldError::new(pointer, code::UNKNOWN_TENANT, message).of(&me));
+        }
+        if auth.methods.contains(&AuthMethod::Jwt) {
+            let message = format!("has jwt; {NO_TOKENS}");
+            let error = FieldError::new("/spec/auth/methods", code::NO_ISSUER, message);
+            errors.push(error.of(&me));
+        }
+    }
+    for (name, _) in snapshot.listeners().filter(|(_, listener)| !listener.jwt.is_empty()) {
+        let message = format!("names issuers; {NO_TOKENS}");
+        let error = FieldError::new("/spec/jwt", code::NO_ISSUER, message);
+        errors.push(error.of(key(Kind::Listener, name)));
+    }
+}
+
+/// A route that asked for what no proxy checks would refuse everybody.
+const NO_TOKENS: &str =
+    "tokens are not checked by this version yet; use api_key or certificate, and leave it out here";
+
+/// What shows that a call is one tenant's must not show that it is another's.
+fn credentials(snapshot: &Snapshot, errors: &mut Errors) {
+    let mut owners: BTreeMap<String, &Name> = BTreeMap::new();
+    for (name, tenant) in oldest_first(snapshot, Kind::Tenant, snapshot.tenants()) {
+        let keys = tenant.keys.iter().enumerate().map(|(i, k)| ("keys", i, k.id.to_string()));
+        let certificates = tenant.certificates.iter().enumerate();
+        let certificates = certificates.map(|(i, c)| ("certificates", i, c.to_string()));
+        let subjects = tenant.subjects.iter().enumerate();
+        let subjects =
+            subjects.map(|(i, s)| ("subjects", i, format!("{} of {}", s.subject, s.issuer)));
+        for (field, i, what) in keys.chain(certificates).chain(subjects) {
+            match owners.get(&format!("{field} {what}")) {
+                Some(first) => {
+                    let what = clip(&what);
+                    let message = format!(
+                        "\"{what}\" is tenant \"{first}\"'s already, and a call can be of one tenant only; \
+                         remove it from one of them"
+                    );
+                    let pointer = format!("/spec/{field}/{i}");
+                    let error = FieldError::new(pointer, code::SHARED_CREDENTIAL, message);
+                    errors.push(
+                        error.of(key(Kind::Tenant, name)).related_to(key(Kind::Tenant, first)),
+                    );
+                }
+                None => {
+                    owners.insert(format!("{field} {what}"), name);
+                }
+            }
+        }
+    }
 }
 
 /// Two routes that match the same calls equally well, with the same priority: nothing decides between them.
@@ -283,6 +349,30 @@ mod tests {
         assert_eq!(found, wanted.map(|w| format!("/spec/{w}")));
         assert!(e.0.iter().all(|e| e.code == code::CONFLICTING_FIELDS));
         assert!(e.0[0].message.contains("listener \"raw\" takes raw connections"), "{e}");
+    }
+
+    #[test]
+    fn a_call_can_be_of_one_tenant_only() {
+        let key = format!("{{id: k1, sha256: '{}'}}", "0".repeat(64));
+        let tenant =
+            |n: &str, spec: &str| format!("---\nkind: tenant\nname: {n}\nspec: {{{spec}}}\n");
+        let both = |spec: &str| codes(&(tenant("a", spec) + &tenant("b", spec)));
+        let shared = vec![("tenant/b".to_owned(), code::SHARED_CREDENTIAL.to_owned())];
+        assert_eq!(both(&format!("keys: [{key}]")), shared);
+        assert_eq!(both("certificates: ['CN=x']"), shared);
+        assert_eq!(both("subjects: [{issuer: i, subject: s}]"), shared);
+        let apart = tenant("a", "subjects: [{issuer: i, subject: s}]")
+            + &tenant("b", "subjects: [{issuer: j, subject: s}]");
+        assert_eq!(codes(&apart), vec![]);
+    }
+
+    #[test]
+    fn routes_ask_for_what_there_is() {
+        let asks = |auth: &str| ENGINE.to_owned() + &route("r", &format!("auth: {auth}"));
+        let of = |c: &str| vec![("route/r".to_owned(), c.to_owned())];
+        assert_eq!(codes(&asks("api_key")), vec![]);
+        assert_eq!(codes(&asks("{methods: [api_key], tenants: [t]}")), of(code::UNKNOWN_TENANT));
+        assert_eq!(codes(&asks("jwt")), of(code::NO_ISSUER));
     }
 
     #[test]

@@ -5,11 +5,14 @@ use deserr::ValuePointerRef;
 use prost::Message;
 
 use super::error::{BadValue, Contradiction, Errors, FieldError};
-use super::{Engine, Kind, Listener, ListenerProtocol, Millis, Route, Spec, code, listener};
+use super::{
+    Engine, Kind, Listener, ListenerProtocol, Millis, Route, Spec, Tenant, code, listener,
+};
 use crate::v1;
 
 mod cors;
 mod engine;
+mod identity;
 mod own;
 mod pool;
 mod route;
@@ -22,6 +25,7 @@ impl Spec {
             Self::Listener(l) => v1::Listener::from(l).encode_to_vec(),
             Self::Engine(e) => v1::Engine::from(e).encode_to_vec(),
             Self::Route(r) => v1::Route::from(r).encode_to_vec(),
+            Self::Tenant(t) => v1::Tenant::from(t).encode_to_vec(),
         }
         .into()
     }
@@ -43,6 +47,9 @@ impl Spec {
             }
             Kind::Route => {
                 Route::try_from(v1::Route::decode(bytes).map_err(malformed)?).map(Self::Route)
+            }
+            Kind::Tenant => {
+                Tenant::try_from(v1::Tenant::decode(bytes).map_err(malformed)?).map(Self::Tenant)
             }
         };
         spec.map_err(|e| e.under("/spec"))
@@ -104,6 +111,7 @@ impl From<&Listener> for v1::Listener {
             idle_timeout_ms: l.idle_timeout.map(Millis::as_ms),
             max_lifetime_ms: time_or_zero(l.max_lifetime),
             tls: l.tls.as_ref().map(Into::into),
+            jwt: l.jwt.iter().map(Into::into).collect(),
         }
     }
 }
@@ -120,7 +128,12 @@ impl TryFrom<v1::Listener> for Listener {
             Err(_) => Err(unknown("/protocol", w.protocol)),
         });
         let tls = errors.keep(w.tls.map(tls::wire_listener_tls).transpose());
-        let (Some(address), Some(protocol), Some(tls)) = (address, protocol, tls) else {
+        let jwt = w.jwt.into_iter().enumerate();
+        let jwt = jwt.filter_map(|(i, j)| errors.keep(identity::jwt(j, &format!("/jwt/{i}"))));
+        let jwt = jwt.collect();
+        let (Some(address), Some(protocol), Some(tls), true) =
+            (address, protocol, tls, errors.0.is_empty())
+        else {
             return Err(errors);
         };
         let value = Self {
@@ -133,6 +146,7 @@ impl TryFrom<v1::Listener> for Listener {
             idle_timeout: w.idle_timeout_ms.map(Millis::new),
             max_lifetime: some_time(w.max_lifetime_ms),
             tls,
+            jwt,
         };
         checked(value, "", listener::check)
     }

@@ -13,7 +13,8 @@ use super::super::error::{Problem, ProblemBody};
 use super::super::query::{PageQuery, WriteQuery};
 use super::super::types::{
     EngineBody, EngineObject, EnginePage, EnginePatch, ListenerBody, ListenerObject, ListenerPage,
-    ListenerPatch, RouteBody, RouteObject, RoutePage, RoutePatch,
+    ListenerPatch, RouteBody, RouteObject, RoutePage, RoutePatch, TenantBody, TenantObject,
+    TenantPage, TenantPatch,
 };
 
 /// The calls of every kind.
@@ -22,6 +23,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(listeners::routes())
         .merge(engines::routes())
         .merge(objects_of_routes::routes())
+        .merge(tenants::routes())
 }
 
 /// The name in the path, decoded.
@@ -189,4 +191,16 @@ kind!(
     RoutePage,
     RouteBody,
     RoutePatch
+);
+kind!(
+    tenants,
+    Kind::Tenant,
+    "tenant",
+    "tenants",
+    "/v1/tenants",
+    "/v1/tenants/{name}",
+    TenantObject,
+    TenantPage,
+    TenantBody,
+    TenantPatch
 );

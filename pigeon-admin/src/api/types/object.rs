@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pigeon_proto::model::{Engine, Kind, Labels, Listener, Route, Spec};
+use pigeon_proto::model::{Engine, Kind, Labels, Listener, Route, Spec, Tenant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ use crate::catalog::Stored;
 use crate::proxies::EngineUse;
 
 /// An object as the API gives it out, of any kind. The reference shows it by kind: [`EngineObject`],
-/// [`RouteObject`], [`ListenerObject`].
+/// [`RouteObject`], [`ListenerObject`], [`TenantObject`].
 #[derive(Serialize)]
 pub struct Representation<'a> {
     kind: Kind,
@@ -37,7 +37,7 @@ impl<'a> Representation<'a> {
         let name = stored.object.key.name.as_str();
         let status = match &stored.object.spec {
             Spec::Engine(engine) => Status::Engine(EngineStatus::of(engine, usage.get(name))),
-            Spec::Listener(_) | Spec::Route(_) => Status::Empty {},
+            Spec::Listener(_) | Spec::Route(_) | Spec::Tenant(_) => Status::Empty {},
         };
         Self {
             kind: stored.object.key.kind,
@@ -67,7 +67,7 @@ enum Status {
     Empty {},
 }
 
-/// Nothing yet: listeners and routes have no status of their own.
+/// Nothing yet: listeners, routes and tenants have no status of their own.
 #[derive(Serialize, ToSchema)]
 pub struct NoStatus {}
 
@@ -151,3 +151,4 @@ macro_rules! kind {
 kind!(ListenerObject, ListenerPage, ListenerBody, ListenerPatch, Listener, NoStatus);
 kind!(EngineObject, EnginePage, EngineBody, EnginePatch, Engine, EngineStatus);
 kind!(RouteObject, RoutePage, RouteBody, RoutePatch, Route, NoStatus);
+kind!(TenantObject, TenantPage, TenantBody, TenantPatch, Tenant, NoStatus);

@@ -24,6 +24,8 @@ fn asked<T>(authority: &str, target: &str, grpc: bool, then: impl FnOnce(&Asked<
         target,
         grpc,
         header: &|_| None,
+        repeated: &|_| false,
+        wall: &std::time::SystemTime::now,
         now: Instant::now(),
     })
 }

@@ -7,7 +7,7 @@ use super::super::{
 };
 use super::cors::wire_cors;
 use super::own::{from_wire, to_wire, wire_answer, wire_redirect};
-use super::{at, checked, some_text, some_time, time_or_zero};
+use super::{at, checked, identity, some_text, some_time, time_or_zero};
 use crate::v1;
 
 impl From<&Route> for v1::Route {
@@ -43,6 +43,7 @@ impl From<&Route> for v1::Route {
                 .map(|s| v1::Shadow { engine: s.engine.to_string(), percent: s.percent }),
             redirect: r.redirect.as_ref().map(Into::into),
             answer: r.answer.as_ref().map(Into::into),
+            auth: r.auth.as_ref().map(Into::into),
         }
     }
 }
@@ -97,6 +98,7 @@ impl TryFrom<v1::Route> for Route {
         let shadow = w.shadow.and_then(|s| errors.keep(wire_shadow(s)));
         let redirect = w.redirect.and_then(|r| errors.keep(wire_redirect(r)));
         let answer = w.answer.and_then(|a| errors.keep(wire_answer(a)));
+        let auth = w.auth.and_then(|auth| errors.keep(identity::auth(auth)));
         let (priority, timeout) = (w.priority, some_time(w.timeout_ms));
         match (matches, retry) {
             (Some(matches), Some(retry)) if errors.0.is_empty() => {
@@ -116,6 +118,7 @@ impl TryFrom<v1::Route> for Route {
                     shadow,
                     redirect,
                     answer,
+                    auth,
                 };
                 checked(value, "", route::check)
             }

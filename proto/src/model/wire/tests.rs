@@ -163,11 +163,44 @@ fn a_limit() -> impl Strategy<Value = Limit> {
     })
 }
 
+fn an_auth() -> impl Strategy<Value = Auth> {
+    let methods = prop::collection::btree_set(prop::sample::select(&AuthMethod::ALL), 1..=3);
+    let tenants = prop::collection::btree_set("[a-z]{1,9}", 0..3);
+    let claims = prop::collection::btree_map("[a-z]{1,9}", ".{0,9}", 0..3);
+    (methods, tenants, claims).prop_map(|(methods, tenants, claims)| Auth {
+        claims: if methods.iter().eq(&[AuthMethod::Jwt]) { claims } else { Default::default() },
+        methods: methods.into_iter().collect(),
+        tenants: tenants.into_iter().map(|t| t.parse().expect("a name")).collect(),
+    })
+}
+
+fn a_tenant() -> impl Strategy<Value = Tenant> {
+    let key = (any::<[u8; 32]>(), of(any::<u64>()));
+    let keys = prop::collection::btree_map("[a-z0-9-]{1,32}", key, 0..4);
+    let certificates = prop::collection::btree_set("[!-~]{1,40}", 0..4);
+    let subjects = prop::collection::btree_set((".{1,40}", ".{1,40}"), 0..4);
+    (keys, certificates, subjects).prop_map(|(keys, certificates, subjects)| Tenant {
+        keys: keys
+            .into_iter()
+            .map(|(id, (hash, expires))| ApiKey {
+                id: id.parse().expect("an id"),
+                sha256: KeyHash(hash),
+                expires: expires.map(Time::from_unix),
+            })
+            .collect(),
+        certificates: certificates.iter().map(|c| c.parse().expect("a subject")).collect(),
+        subjects: subjects
+            .into_iter()
+            .map(|(issuer, subject)| TokenSubject { issuer, subject })
+            .collect(),
+    })
+}
+
 fn a_route() -> impl Strategy<Value = Route> {
     let split = prop::collection::vec(1..=24_u32, 0..=4);
     let limits = prop::collection::vec(a_limit(), 0..=8);
-    let parts = (split, any::<i32>(), of(time(1)), a_retry(), limits);
-    parts.prop_map(|(split, priority, timeout, retry, limits)| {
+    let parts = (split, any::<i32>(), of(time(1)), a_retry(), limits, of(an_auth()));
+    parts.prop_map(|(split, priority, timeout, retry, limits, auth)| {
         let name = |i: usize| format!("e{i}").parse().expect("a name");
         let share = |(i, percent)| Split { engine: name(i), percent };
         Route {
@@ -176,6 +209,7 @@ fn a_route() -> impl Strategy<Value = Route> {
             timeout,
             retry,
             limits,
+            auth,
             ..Route::to("e".parse().expect("a name"))
         }
     })
@@ -197,14 +231,20 @@ proptest! {
         prop_assert_eq!(Spec::decode(Kind::Route, &spec.encode()), Ok(spec.clone()));
         prop_assert_eq!(Spec::from_json(Kind::Route, spec.to_json()), Ok(spec));
     }
+
+    #[test]
+    fn any_tenant_survives_the_wire_and_its_document(tenant in a_tenant()) {
+        let spec = Spec::Tenant(tenant);
+        prop_assert_eq!(Spec::decode(Kind::Tenant, &spec.encode()), Ok(spec.clone()));
+        prop_assert_eq!(Spec::from_json(Kind::Tenant, spec.to_json()), Ok(spec));
+    }
 }
 
-#[test]
-fn listeners_and_matches_survive_the_wire() {
-    let text = r#"
+const DOCUMENTS: &str = r#"
 kind: listener
 name: l
-spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s}
+spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s,
+  jwt: [{issuer: "https://idp", audiences: [a, b], jwks: "https://idp/keys", tenant_claim: t, ca: /ca.pem}, {issuer: i, audiences: [c], jwks: /k}]}
 ---
 kind: listener
 name: r
@@ -267,7 +307,10 @@ kind: route
 name: q
 spec: {match: {path: /q}, engine: e, cors: {origins: ["*"]}}
 "#;
-    for object in document::parse(text).expect("documents") {
+
+#[test]
+fn listeners_and_matches_survive_the_wire() {
+    for object in document::parse(DOCUMENTS).expect("documents") {
         let bytes = object.spec.encode();
         assert_eq!(Spec::decode(object.key.kind, &bytes), Ok(object.spec));
     }
