@@ -515,7 +515,9 @@ impl Record {
         if self.waited_us != NEVER {
             self.series.waited(Duration::from_micros(self.waited_us));
         }
-        if let Some(engine) = &self.engine {
+        // What a filter stopped never came to the engine's line.
+        let stopped = self.reason.is_some_and(Reason::is_of_filters);
+        if let Some(engine) = self.engine.as_ref().filter(|_| !stopped) {
             engine.count(self.reason.is_some());
         }
         if let Some(logged) = self.logged.take() {

@@ -79,6 +79,11 @@ impl Reason {
         self.row().0
     }
 
+    /// Whether a filter of the route said no: the call did not ask for a slot.
+    pub const fn is_of_filters(self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::RateLimited)
+    }
+
     /// The word in `google.rpc.ErrorInfo`.
     pub fn upper(self) -> String {
         self.as_str().to_ascii_uppercase()

@@ -16,6 +16,7 @@ on_both_paths! {
     a_route_that_does_not_ask_looks_at_nothing,
     nobody_says_itself_who_it_is,
     engines_of_http1_are_told_too,
+    a_copy_is_told_no_more_than_the_engine,
 }
 
 pub const ACME: &str = "pgk_k1_00000000000000000000000000000000";
@@ -162,6 +163,9 @@ async fn who_is_not_known_or_may_not_is_told_no_more(path: Path) {
     let metrics = rig.metrics.render();
     let line = r#"pigeon_rejections_total{engine="e",reason="unauthenticated",route="r"} "#;
     assert!(metrics.contains(line), "{metrics}");
+    // The engine has nothing to do with it.
+    eventually(|| rig.gateway.calls_open() == 0).await;
+    assert_eq!(rig.usage().failures, 0);
 }
 
 async fn a_revoked_key_is_refused_on_a_live_connection(path: Path) {
@@ -231,4 +235,17 @@ async fn engines_of_http1_are_told_too(path: Path) {
     assert_eq!(caller.call(&[]).await, refused());
     let (status, reason) = caller.call(&[("token", ACME)]).await;
     assert_eq!((status, reason.as_str()), (404, ""), "the engine's own");
+}
+
+async fn a_copy_is_told_no_more_than_the_engine(path: Path) {
+    let (engine, copy) = (ok().await, ok().await);
+    let other = self::engine(&[copy.address], "protocol: h2c").replace("name: e\n", "name: c\n");
+    let config = config(&engine, ", auth: api_key, shadow: {engine: c, percent: 100}");
+    let rig = Rig::start(path, &format!("{config}\n---\n{other}")).await;
+    let mut caller = Caller::connect(&rig).await;
+    assert_eq!(caller.call(&[("x-api-key", ACME)]).await, good());
+    let copied = || copy.seen().iter().any(|seen| seen.headers.contains_key("pigeon-tenant"));
+    eventually(copied).await;
+    assert_eq!(last(&copy, "x-api-key"), [""; 0]);
+    assert_eq!(last(&copy, "pigeon-tenant"), ["acme"]);
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::code;
 use super::error::{BadValue, Contradiction, Errors};
+use super::hidden::hidden_text;
 use super::text::{as_text, clip};
 
 /// A caller: what shows that a call is its.
@@ -37,6 +38,7 @@ pub struct ApiKey {
     /// Its name, which is a part of the key: `pgk_ID_SECRET`. Unique over all tenants.
     pub id: KeyId,
     /// SHA-256 of the whole key.
+    #[serde(serialize_with = "hidden_text")]
     pub sha256: KeyHash,
     /// From when on it is worth nothing; absent = never.
     #[deserr(default)]
@@ -260,6 +262,19 @@ mod tests {
         assert_eq!(hash.len(), 64);
         assert_eq!(hash.parse(), Ok(KeyHash::of(b"pgk_k1_secret")));
         assert_eq!(hash.to_uppercase().parse(), Ok(KeyHash::of(b"pgk_k1_secret")));
+    }
+
+    #[test]
+    fn a_hash_is_for_programs_that_need_it_only() {
+        let key = ApiKey {
+            id: "k1".parse().expect("an id"),
+            sha256: KeyHash::of(b"pgk_k1_secret"),
+            expires: None,
+        };
+        let text = || serde_json::to_string(&key).expect("JSON");
+        assert!(text().contains(&key.sha256.to_string()));
+        let shown = super::super::without_secrets(text);
+        assert!(shown.contains("(hidden)") && !shown.contains(&key.sha256.to_string()), "{shown}");
     }
 
     #[test]
