@@ -31,7 +31,7 @@ use pigeon_proto::model::Name;
 pub(crate) use self::admission::Admitting;
 pub(crate) use self::call::call;
 pub(crate) use self::caller::{BrokenOff, CallerBody};
-pub(crate) use self::connection::{Handshake, serve};
+pub(crate) use self::connection::{Handshake, secured, serve};
 pub(crate) use self::leg::rest;
 pub(crate) use self::relay::CallBody;
 pub(crate) use self::shadow::Chosen;

@@ -1,7 +1,7 @@
 //! Raw connections (`protocol: tcp`): one is one call. It takes a slot, bytes move both ways, and the slot
 //! comes back with its end.
 //!
-//! A connection: limits → admission → [`reach`] → [`exchange`] → record. What does not end in order ends with
+//! A connection: TLS, if there is → limits → admission → [`reach`] → [`exchange`] → record. What does not end in order ends with
 //! a reset on both sides, so that neither takes what it has for complete; an engine that was reset like that
 //! gets its slot's rest (`pool.cancel_cooldown`).
 
@@ -16,28 +16,49 @@ use pigeon_proto::model::Listener;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch as channel;
+use tokio::time::timeout;
 
 use self::exchange::{Exchange, Limits, Side};
 use crate::admit::Permit;
 use crate::engine::Engine;
 use crate::engine::lifetime::shortened;
 use crate::filter::{Asked, Stop};
-use crate::http::{Client, keep_alive, rest};
+use crate::http::{Client, Handshake, keep_alive, rest, secured};
 use crate::listen::{Phase, at_least};
 use crate::record::{Beginning, Record};
 use crate::reject::Rejection;
 use crate::table::{RouteEntry, hash_of};
+use crate::tls::Stream;
 
 /// How a connection ended.
 enum End {
     /// Both sides have closed in order.
     Closed,
     /// The client broke it off.
-    ClientGone,
+    ClientGone(Gone),
     /// The engine broke it off.
-    EngineGone,
+    EngineGone(Gone),
     /// We did.
     Rejected(Rejection),
+}
+
+/// How a side was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// Its connection broke.
+    Broken,
+    /// By TLS it said no more, and not that this was all; what it had said has been passed on.
+    Unsaid,
+}
+
+impl Gone {
+    /// Has the other side see that this was not everything: by TLS an end without a last word says so, and
+    /// costs nothing of what is on its way.
+    fn tell(self, other: &Stream) {
+        if self == Self::Broken || matches!(other, Stream::Plain(_)) {
+            reset(other.socket());
+        }
+    }
 }
 
 impl From<Rejection> for End {
@@ -48,15 +69,22 @@ impl From<Rejection> for End {
 
 /// Carries a connection from its beginning to its end.
 pub(crate) async fn serve(
-    mut socket: TcpStream,
-    client: Arc<Client>,
+    socket: TcpStream,
+    mut client: Client,
     settings: Arc<Listener>,
+    tls: Option<Handshake>,
     mut phase: channel::Receiver<Phase>,
 ) {
     if let Err(error) = keep_alive(&socket) {
         tracing::debug!(%error, "the connection is gone already");
         return;
     }
+    let shaken = tokio::select! {
+        // It is no call yet.
+        () = at_least(&mut phase, Phase::Late), if tls.is_some() => return,
+        shaken = timeout(settings.header_timeout.duration(), secured(socket, tls, &mut client)) => shaken,
+    };
+    let Ok(Ok(mut socket)) = shaken else { return };
     let _open = client.gateway.open_call(&client.tally);
     let mut record = begin(&client);
     let end = tokio::select! {
@@ -66,14 +94,14 @@ pub(crate) async fn serve(
     };
     match end {
         End::Closed => record.complete(),
-        End::ClientGone => reset(&socket),
-        End::EngineGone => {
+        End::ClientGone(_) => reset(socket.socket()),
+        End::EngineGone(how) => {
             record.rejected(&Rejection::EngineReset { code: None });
-            reset(&socket);
+            how.tell(&socket);
         }
         End::Rejected(rejection) => {
             record.rejected(&rejection);
-            reset(&socket);
+            reset(socket.socket());
         }
     }
 }
@@ -104,7 +132,7 @@ fn begin(client: &Client) -> Record {
 }
 
 async fn carry(
-    socket: &mut TcpStream,
+    socket: &mut Stream,
     client: &Client,
     settings: &Listener,
     record: &mut Record,
@@ -120,14 +148,14 @@ async fn carry(
     let reached = tokio::select! {
         biased;
         reached = reach::reach(&engine, hash, record) => reached,
-        () = watch::gone(socket) => return End::ClientGone,
+        () = watch::gone(socket) => return End::ClientGone(Gone::Broken),
     };
     drop(route);
     let (permit, mut upstream) = match reached {
         Ok(reached) => reached,
         Err(rejection) => return rejection.into(),
     };
-    let mut leg = Leg { permit: Some(permit), socket: &mut upstream };
+    let mut leg = Leg { permit: Some(permit), socket: &mut upstream, client: Gone::Broken };
     let cut = leg.cut(client);
     let exchange = Exchange::new(limits(settings, record.started()));
     let moved = |side, bytes| match side {
@@ -139,8 +167,15 @@ async fn carry(
         () = cut => Rejection::EndpointDrained.into(),
         end = exchange.run(socket, leg.socket, moved) => end,
     };
-    if matches!(end, End::Closed | End::EngineGone) {
-        leg.ended();
+    match end {
+        End::Closed => leg.ended(),
+        End::EngineGone(_) => {
+            // By TLS it may still read.
+            reset(leg.socket.socket());
+            leg.ended();
+        }
+        End::ClientGone(how) => leg.client = how,
+        End::Rejected(_) => {}
     }
     end
 }
@@ -170,7 +205,11 @@ fn decide(
         now: record.started(),
     });
     match passed {
-        Ok(_) => {}
+        Ok(passed) => {
+            if let Some(tenant) = passed.identity.as_ref().and_then(|who| who.tenant.as_ref()) {
+                record.tenant(tenant.as_str());
+            }
+        }
         Err(Stop::Reject(rejection)) => return Err(rejection),
         // Validation refuses such a route for a raw connection, which could not read the answer.
         Err(Stop::Answer(_)) => return Err(Rejection::NoEndpoint),
@@ -191,7 +230,9 @@ fn limits(settings: &Listener, started: Instant) -> Limits {
 /// engine has ended too, else after a rest.
 struct Leg<'s> {
     permit: Option<Permit>,
-    socket: &'s mut TcpStream,
+    socket: &'s mut Stream,
+    /// How the client was lost, if it was.
+    client: Gone,
 }
 
 impl Leg<'_> {
@@ -215,7 +256,7 @@ impl Leg<'_> {
 impl Drop for Leg<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            reset(self.socket);
+            self.client.tell(self.socket);
             rest(permit);
         }
     }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use pigeon_e2e::{Cluster, Process, ports, tools, until};
+use pigeon_e2e::{Authority, Cluster, Process, ports, tools, until};
 
 /// It answers one request per connection and closes; until then it waits.
 struct Server {
@@ -171,4 +171,72 @@ fn what_cannot_be_is_said() {
     cluster.ctl.ok(&["route", "set", "r", "--host", "x"]);
     refused(&["listener", "set", "raw", "--protocol", "tcp"], "/spec/match/host");
     cluster.in_sync();
+}
+
+/// TLS on both sides, each by somebody else's program: what curl and openssl ask, `openssl s_server` answers.
+#[test]
+fn both_sides_may_speak_tls() {
+    let test = "raw: tls";
+    let Some(curl) = tools::find("curl") else {
+        return tools::skip(test, "curl", "apt-get install curl");
+    };
+    let cluster = Cluster::start(1, 0);
+    let Some(authority) = Authority::new(test, cluster.dir.path()) else { return };
+    let dir = cluster.dir.path().join("www");
+    std::fs::create_dir(&dir).unwrap();
+    let file = "coo".repeat(1 << 20);
+    std::fs::write(dir.join("pigeon.txt"), &file).unwrap();
+    let [certificate, key] = authority.issue("engine", "engine.example");
+    let to = format!("127.0.0.1:{}", ports::free());
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-WWW", "-accept", &to, "-cert", &certificate, "-key", &key]);
+    // It knows who connects, too.
+    server.args(["-Verify", "2", "-verify_return_error", "-CAfile", authority.ca()]);
+    server.current_dir(&dir);
+    let mut server = Process::start("s_server", server);
+    server.line("ACCEPT");
+
+    let [own, own_key] = authority.issue("proxy", "proxy.example");
+    let engine = ["engine", "add", "www", "--static", &to, "--pool", "strict", "--slots", "1"];
+    let queue = ["--queue", "4", "--queue-timeout", "60s", "--health", "none"];
+    let tls = ["--tls-ca", authority.ca(), "--tls-server-name", "engine.example"];
+    let shown = ["--tls-cert", &own, "--tls-key", &own_key];
+    cluster.ctl.ok(&[&engine[..], &queue, &tls, &shown].concat());
+    let [certificate, key] = authority.issue("gateway", "localhost");
+    let at = format!("127.0.0.1:{}", ports::free());
+    let listener = ["listener", "add", "raw", "--address", &at, "--protocol", "tcp"];
+    let asks = ["--client-ca", authority.ca(), "--client-certificates", "required"];
+    let files = ["--tls-cert", &certificate, "--tls-key", &key, "--header-timeout", "2s"];
+    cluster.ctl.ok(&[&listener[..], &files, &asks].concat());
+    cluster.ctl.ok(&["route", "add", "raw", "--listener", "raw", "--engine", "www"]);
+    cluster.in_sync();
+
+    // It has no slot, whatever it does, and is gone after two seconds.
+    let mut silent = connect(at.parse().unwrap());
+    let [client, client_key] = authority.issue("client", "client.example");
+    let url = format!("https://localhost:{}/pigeon.txt", at.rsplit_once(':').unwrap().1);
+    let fixed = ["-sS", "--max-time", "20", "--cacert", authority.ca(), &url];
+    let get = |more: &[&str]| {
+        let arguments = [&fixed[..], more].concat();
+        tools::run(&curl, &arguments.iter().map(Into::into).collect::<Vec<_>>())
+    };
+    let (code, body, errors) = get(&["--cert", &client, "--key", &client_key]);
+    assert!(code == 0 && body == file, "{code} {} {errors}", body.len());
+    in_use(&cluster, 0, 0);
+    let metrics = cluster.proxies[0].metrics();
+    let closed = r#"pigeon_calls_total{code="closed",engine="www",route="raw"} 1"#;
+    assert!(metrics.contains(closed), "{metrics}");
+    let (code, body, _) = get(&[]);
+    assert!(code != 0 && body.is_empty(), "{code}");
+    let s_client = [
+        &["s_client", "-connect", &at, "-CAfile", authority.ca(), "-verify_return_error"][..],
+        &["-servername", "localhost", "-cert", &client, "-key", &client_key, "-alpn", "h2"],
+    ];
+    let (code, said, errors) = authority.tried(&s_client);
+    assert!(code == 0 && said.contains("No ALPN negotiated"), "{said}{errors}");
+    assert_eq!(silent.read(&mut [0; 64]).unwrap_or(0), 0);
+    in_use(&cluster, 0, 0);
+    let metrics = cluster.proxies[0].metrics();
+    let failed = r#"pigeon_tls_handshakes_total{listener="raw",result="failed"} 2"#;
+    assert!(metrics.contains(failed), "{metrics}");
 }

@@ -21,7 +21,7 @@ use super::grpc;
 use crate::engine::Endpoint;
 use crate::engine::health::{Answer, Check};
 use crate::http::{DialError, Dialled, dial};
-use crate::tls::{Speaks, Stream};
+use crate::tls::{Speaks, Stream, is_no_protocol};
 
 /// How the proxy calls itself in checks.
 pub(super) const USER_AGENT: &str =
@@ -32,12 +32,16 @@ pub(super) async fn probe(check: &Check, endpoint: &Endpoint, limit: Duration) -
     let until = Instant::now() + limit;
     let address = endpoint.address();
     let speaks = match check {
-        Check::Grpc(_) | Check::Tcp => Speaks::Any,
+        Check::Grpc(_) => Speaks::Any,
+        Check::Tcp => Speaks::Raw,
         Check::Http(_) => Speaks::Http1,
     };
     let Dialled { stream, tls } = match dial(endpoint, limit, speaks).await {
         Ok(dialled) => dialled,
         Err(DialError::Exhausted) => return None,
+        Err(DialError::Failed(why)) if is_no_protocol(&why) && matches!(check, Check::Grpc(_)) => {
+            return Some(Answer::NotHttp2);
+        }
         Err(error) => return Some(Answer::Down(format!("cannot be reached: {error}"))),
     };
     if matches!(check, Check::Grpc(_)) && stream.agreed_http2() == Some(false) {

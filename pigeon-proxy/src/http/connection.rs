@@ -14,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pigeon_proto::model::Listener;
+use pigeon_proto::model::{Listener, ListenerProtocol};
 use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -111,21 +111,26 @@ async fn greet(
     tls: Option<Handshake>,
     client: &mut Client,
 ) -> io::Result<(Version, Rewound)> {
-    let stream = match tls {
-        None => Stream::Plain(socket),
-        Some(tls) => {
-            let stream = tls.shake(socket, client.peer).await?;
-            client.certificate = identity(&stream);
-            client.secure = true;
-            Stream::Caller(Box::new(stream))
-        }
-    };
-    detect(stream).await
+    detect(secured(socket, tls, client).await?).await
+}
+
+/// Shakes hands where there is TLS, and notes who the client shows to be.
+pub(crate) async fn secured(
+    socket: TcpStream,
+    tls: Option<Handshake>,
+    client: &mut Client,
+) -> io::Result<Stream> {
+    let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+    let stream = tls.shake(socket, client.peer).await?;
+    client.certificate = identity(&stream);
+    client.secure = true;
+    Ok(Stream::Caller(Box::new(stream)))
 }
 
 /// What a handshake needs.
 pub(crate) struct Handshake {
     pub(crate) tls: Arc<Inbound>,
+    pub(crate) protocol: ListenerProtocol,
     pub(crate) series: HandshakeSeries,
 }
 
@@ -133,7 +138,7 @@ impl Handshake {
     /// One that does not come to an end, for want of time or of the listener, counts as failed.
     async fn shake(self, socket: TcpStream, peer: IpAddr) -> io::Result<TlsStream<TcpStream>> {
         let mut counts = Unfinished(Some(&self.series));
-        let shaken = self.tls.accept(socket).await;
+        let shaken = self.tls.accept(socket, self.protocol).await;
         match &shaken {
             Ok(stream) => {
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);

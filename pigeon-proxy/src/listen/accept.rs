@@ -144,15 +144,16 @@ impl Door {
             secure: false,
         };
         let series = &self.series.handshakes;
-        let tls = self.tls.load_full().map(|tls| Handshake { tls, series: series.clone() });
+        let protocol = settings.protocol;
+        let handshake = |tls| Handshake { tls, protocol, series: series.clone() };
+        let tls = self.tls.load_full().map(handshake);
         let phase = self.phase.clone();
-        match settings.protocol {
+        match protocol {
             ListenerProtocol::Auto => {
                 self.tasks.spawn(serve(socket, client, settings, tls, phase, counted));
             }
-            // Never with TLS: the model says so.
             ListenerProtocol::Tcp => {
-                let served = Box::pin(tcp::serve(socket, Arc::new(client), settings, phase));
+                let served = Box::pin(tcp::serve(socket, client, settings, tls, phase));
                 self.tasks.spawn(async move {
                     served.await;
                     drop(counted);

@@ -4,6 +4,7 @@
 //! nothing at all where nothing moves.
 
 use std::future::poll_fn;
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::End;
+use super::{End, Gone};
 use crate::reject::Rejection;
 
 /// Read at once.
@@ -53,12 +54,21 @@ struct Way {
     at: usize,
     /// The reader's side has closed.
     ended: bool,
+    /// It has, by TLS and without the last word that TLS asks for: nobody may take what came for everything.
+    unsaid: bool,
     /// The writer's side has been told.
     told: bool,
 }
 
-/// The side whose socket failed.
-struct Broke(Side);
+/// The side that ended out of order.
+struct Broke(Side, Gone);
+
+impl Broke {
+    fn by(side: Side, error: &io::Error) -> Self {
+        tracing::debug!(?side, %error, "a raw connection broke");
+        Self(side, Gone::Broken)
+    }
+}
 
 trait Socket: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
@@ -111,13 +121,13 @@ impl Exchange {
         match (up, down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Closed),
             // It has said all it had to say, and wants nothing more.
-            (Poll::Ready(Err(Broke(Side::Engine))), _) if self.from_engine.told => {
+            (Poll::Ready(Err(Broke(Side::Engine, _))), _) if self.from_engine.told => {
                 Poll::Ready(End::Closed)
             }
-            (Poll::Ready(Err(Broke(side))), _) | (_, Poll::Ready(Err(Broke(side)))) => {
+            (Poll::Ready(Err(Broke(side, how))), _) | (_, Poll::Ready(Err(Broke(side, how)))) => {
                 Poll::Ready(match side {
-                    Side::Client => End::ClientGone,
-                    Side::Engine => End::EngineGone,
+                    Side::Client => End::ClientGone(how),
+                    Side::Engine => End::EngineGone(how),
                 })
             }
             _ => Poll::Pending,
@@ -157,7 +167,7 @@ impl Exchange {
 
 impl Way {
     fn new(from: Side) -> Self {
-        Self { from, left: Vec::new(), at: 0, ended: false, told: false }
+        Self { from, left: Vec::new(), at: 0, ended: false, unsaid: false, told: false }
     }
 
     /// Moves what can be moved. Ready: the end has been passed on.
@@ -178,22 +188,34 @@ impl Way {
             }
             while self.at < self.left.len() {
                 let written = Pin::new(&mut *to).poll_write(cx, &self.left[self.at..]);
-                let n = ready!(written).ok().filter(|n| *n > 0).ok_or(Broke(writes))?;
+                let n = ready!(written).map_err(|e| Broke::by(writes, &e))?;
+                if n == 0 {
+                    return Poll::Ready(Err(Broke(writes, Gone::Broken)));
+                }
                 self.at += n;
                 moved(reads, n);
             }
             (self.left, self.at) = (Vec::new(), 0);
+            if self.unsaid {
+                ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|e| Broke::by(writes, &e))?;
+                return Poll::Ready(Err(Broke(reads, Gone::Unsaid)));
+            }
             if self.ended {
-                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Broke(writes))?;
+                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|e| Broke::by(writes, &e))?;
                 self.told = true;
                 continue;
             }
             let mut storage = [MaybeUninit::uninit(); CHUNK];
             let mut buffer = ReadBuf::uninit(&mut storage);
             match Pin::new(&mut *from).poll_read(cx, &mut buffer) {
-                Poll::Ready(read) => read.map_err(|_| Broke(reads))?,
+                // What rustls says; a socket never does.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.unsaid = true;
+                    continue;
+                }
+                Poll::Ready(read) => read.map_err(|e| Broke::by(reads, &e))?,
                 Poll::Pending => {
-                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_| Broke(writes))?;
+                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|e| Broke::by(writes, &e))?;
                     return Poll::Pending;
                 }
             }
@@ -203,7 +225,7 @@ impl Way {
                 continue;
             }
             let n = match Pin::new(&mut *to).poll_write(cx, bytes) {
-                Poll::Ready(written) => written.map_err(|_| Broke(writes))?,
+                Poll::Ready(written) => written.map_err(|e| Broke::by(writes, &e))?,
                 Poll::Pending => 0,
             };
             moved(reads, n);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use crate::admit::Permit;
 use crate::engine::Engine;
 use crate::http::{Admitting, DialError, Dialled, dial, unreachable};
@@ -17,25 +15,18 @@ pub(super) async fn reach(
     engine: &Arc<Engine>,
     hash: Option<u64>,
     record: &mut Record,
-) -> Result<(Permit, TcpStream), Rejection> {
-    // An engine with TLS is never spoken to in the clear, and raw connections pass as they are.
-    if engine.settings().tls.is_some() {
-        tracing::debug!(engine = %engine.name(), "no raw connections to an engine with tls");
-        return Err(Rejection::ConnectFailed);
-    }
+) -> Result<(Permit, Stream), Rejection> {
     let mut admitting = Admitting::new(Arc::clone(engine), hash, None);
     loop {
         let permit = admitting.slot(record).await?;
         let endpoint = permit.endpoint();
         record.goes_to(endpoint);
         let limit = engine.settings().pool.dial_timeout.duration();
-        match dial(endpoint, limit, Speaks::Any).await {
-            Ok(Dialled { stream: Stream::Plain(socket), .. }) => {
+        match dial(endpoint, limit, Speaks::Raw).await {
+            Ok(Dialled { stream, .. }) => {
                 engine.dial_succeeded(endpoint);
-                return Ok((permit, socket));
+                return Ok((permit, stream));
             }
-            // It has come to speak TLS meanwhile.
-            Ok(_) => return Err(Rejection::ConnectFailed),
             // Ours, not the endpoint's.
             Err(DialError::Exhausted) => return Err(Rejection::Overloaded),
             Err(error) => {

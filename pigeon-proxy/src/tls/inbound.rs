@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pigeon_proto::model::{ClientCertificates, FilePath, ListenerTls, Name, TlsVersion};
+use pigeon_proto::model::{
+    ClientCertificates, FilePath, ListenerProtocol, ListenerTls, Name, TlsVersion,
+};
 use rustls::ServerConfig;
 use rustls::crypto::ring::Ticketer;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
@@ -31,7 +33,9 @@ pub struct Inbound {
 /// What serves.
 #[derive(Clone, Debug)]
 struct Current {
-    config: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    /// Agrees on no protocol, whatever a caller offers: only the two ends know theirs.
+    raw: Arc<ServerConfig>,
     tickets: Arc<dyn ProducesTickets>,
     /// Who signs callers' certificates: tickets stand for certificates that these have signed.
     ca: Print,
@@ -95,8 +99,17 @@ impl Inbound {
     ///
     /// # Errors
     /// It speaks no TLS, or none that goes with the settings.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let config = Arc::clone(&self.current.load().config);
+    pub(crate) async fn accept(
+        &self,
+        socket: TcpStream,
+        protocol: ListenerProtocol,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let current = self.current.load_full();
+        let config = Arc::clone(match protocol {
+            ListenerProtocol::Auto => &current.http,
+            ListenerProtocol::Tcp => &current.raw,
+        });
+        drop(current);
         TlsAcceptor::from(config).accept(socket).await
     }
 }
@@ -146,9 +159,10 @@ fn load(
         Some(before) => Arc::clone(&before.tickets),
         None => Ticketer::new().map_err(|error| error.to_string())?,
     };
-    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
     config.ticketer = Arc::clone(&tickets);
     // What a caller comes back with is in its ticket, so nothing is to be kept for it here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Current { config: Arc::new(config), tickets, ca })
+    let raw = Arc::new(config.clone());
+    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    Ok(Current { http: Arc::new(config), raw, tickets, ca })
 }

@@ -44,6 +44,8 @@ pub(crate) enum Speaks {
     Http1,
     /// Either, or something else: who opens it looks.
     Any,
+    /// What callers bring, which only the two ends know: nothing is agreed on.
+    Raw,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ struct Current {
     h2: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
     any: Arc<ClientConfig>,
+    raw: Arc<ClientConfig>,
     print: Print,
 }
 
@@ -136,6 +139,7 @@ impl Outbound {
                 Speaks::H2 => &current.h2,
                 Speaks::Http1 => &current.http1,
                 Speaks::Any => &current.any,
+                Speaks::Raw => &current.raw,
             }),
             Err(error) => return Err(format!("TLS: {error}")),
         };
@@ -147,7 +151,7 @@ impl Outbound {
             .map_err(|_| format!("TLS: {host} cannot be in a certificate; set tls.server_name"))?;
         let stream = TlsConnector::from(config).connect(name, socket).await;
         let stream = stream.map_err(|error| match speaks {
-            Speaks::H2 if error.to_string().contains("NoApplicationProtocol") => NO_H2.to_owned(),
+            Speaks::H2 if is_no_protocol(&error.to_string()) => NO_H2.to_owned(),
             _ => format!("TLS: {error}"),
         })?;
         let chosen = stream.get_ref().1.alpn_protocol();
@@ -156,6 +160,11 @@ impl Outbound {
         }
         Ok(stream)
     }
+}
+
+/// Whether an endpoint has ended a handshake because it speaks none of the protocols offered (RFC 7301).
+pub(crate) fn is_no_protocol(error: &str) -> bool {
+    error.contains("NoApplicationProtocol")
 }
 
 /// The host of `host:port`, without brackets.
@@ -195,6 +204,7 @@ fn load(spec: &EngineTls, reader: &mut Reader) -> Result<Current, String> {
         h2: speaking(&[H2]),
         http1: speaking(&[HTTP1]),
         any: speaking(&[H2, HTTP1]),
+        raw: speaking(&[]),
         print: reader.print(),
     })
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
@@ -32,6 +32,24 @@ macro_rules! each {
 }
 
 impl Stream {
+    /// The socket, with nothing of what is above it.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Caller(stream) => stream.get_ref().0,
+            Self::Endpoint(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Waits until there is something to read, and leaves it there; false if the other side says no more.
+    pub(crate) async fn speaks(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Plain(socket) => socket.peek(&mut [0]).await.map(|n| n > 0),
+            Self::Caller(stream) => stream.fill_buf().await.map(|bytes| !bytes.is_empty()),
+            Self::Endpoint(stream) => stream.fill_buf().await.map(|bytes| !bytes.is_empty()),
+        }
+    }
+
     /// The socket, and what is beside it.
     pub(crate) fn into_parts(self) -> (TcpStream, Option<Box<Session>>) {
         match self {

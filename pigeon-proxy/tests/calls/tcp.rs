@@ -1,11 +1,14 @@
 //! Raw connections: one is one call and holds one slot.
 
+#[path = "tcp/tls.rs"]
+mod tls;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::support::*;
@@ -70,21 +73,21 @@ impl Rig {
     }
 }
 
-async fn says(socket: &mut TcpStream, wanted: &[u8]) {
+async fn says(socket: &mut (impl AsyncRead + Unpin), wanted: &[u8]) {
     let mut got = vec![0; wanted.len()];
     tokio::time::timeout(FOR_EVER, socket.read_exact(&mut got)).await.unwrap().unwrap();
     assert_eq!(got, wanted);
 }
 
 /// Everything up to the end, in order.
-async fn rest_of(socket: &mut TcpStream) -> Vec<u8> {
+async fn rest_of(socket: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut rest = Vec::new();
     tokio::time::timeout(FOR_EVER, socket.read_to_end(&mut rest)).await.unwrap().unwrap();
     rest
 }
 
 /// The other side breaks the connection off.
-async fn is_reset(socket: &mut TcpStream) {
+async fn is_reset(socket: &mut (impl AsyncRead + Unpin)) {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(FOR_EVER, socket.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset, "after {rest:?}");

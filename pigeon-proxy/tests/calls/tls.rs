@@ -1,7 +1,7 @@
 //! Calls by TLS, on either side and on both: who is trusted, what is agreed on, and what changes while it runs.
 
 #[path = "tls/pki.rs"]
-mod pki;
+pub mod pki;
 
 use std::sync::Arc;
 use std::time::Duration;

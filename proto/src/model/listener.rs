@@ -107,10 +107,6 @@ pub(super) fn check(
         l.idle_timeout.get_or_insert(IDLE_TIMEOUT);
     }
     only_tcp(&l)?;
-    if l.protocol == ListenerProtocol::Tcp && l.tls.is_some() {
-        let message = "is not for raw connections; remove it, or set protocol: auto".into();
-        return Err(Contradiction("/tls", code::CONFLICTING_FIELDS, message));
-    }
     let mut issuers = BTreeSet::new();
     if let Some(twice) = l.jwt.iter().find(|jwt| !issuers.insert(&jwt.issuer)) {
         let message = format!("has the issuer \"{}\" twice; keep one", clip(&twice.issuer));

@@ -118,7 +118,11 @@ fn only_for_calls(route: &Route) -> Vec<(&'static str, &'static str)> {
         (!route.response_headers.is_empty(), "/spec/response_headers", REMOVE),
         (route.rewrite.is_some(), "/spec/rewrite", REMOVE),
         (route.max_body_bytes.is_some(), "/spec/max_body_bytes", REMOVE),
-        (route.auth.is_some(), "/spec/auth", REMOVE),
+        (
+            route.auth.as_ref().is_some_and(|auth| auth.methods != [AuthMethod::Certificate]),
+            "/spec/auth/methods",
+            "write [certificate], which is all that a raw connection can show, or remove auth",
+        ),
         (route.redirect.is_some(), "/spec/redirect", NAME_ENGINE),
         (route.answer.is_some(), "/spec/answer", NAME_ENGINE),
     ];
@@ -342,10 +346,18 @@ mod tests {
             codes(&(with(split) + &route("b", "retry: {attempts: 1, on: [reset]}"))),
             vec![]
         );
-        let wrong = "match: {listener: raw, host: h, path: /x, methods: [GET]}, timeout: 3s, retry: {attempts: 1, on: [reset]}";
-        let e = validate(&snapshot(&with(wrong))).expect_err("five faults");
+        assert_eq!(codes(&with("match: {listener: raw}, auth: certificate")), vec![]);
+        let wrong = "match: {listener: raw, host: h, path: /x, methods: [GET]}, timeout: 3s, retry: {attempts: 1, on: [reset]}, auth: {methods: [certificate, api_key]}";
+        let e = validate(&snapshot(&with(wrong))).expect_err("six faults");
         let found: Vec<_> = e.0.iter().map(|e| e.pointer.as_str()).collect();
-        let wanted = ["match/host", "match/path", "match/methods", "timeout", "retry/attempts"];
+        let wanted = [
+            "match/host",
+            "match/path",
+            "match/methods",
+            "timeout",
+            "retry/attempts",
+            "auth/methods",
+        ];
         assert_eq!(found, wanted.map(|w| format!("/spec/{w}")));
         assert!(e.0.iter().all(|e| e.code == code::CONFLICTING_FIELDS));
         assert!(e.0[0].message.contains("listener \"raw\" takes raw connections"), "{e}");

@@ -133,5 +133,5 @@ async fn who_broke_it_off_is_known() {
     drop(client);
     // What the client asked for is over; the engine does not know that its answer finds nobody.
     let _ = engine.write_all(b"a long answer").await;
-    assert!(matches!(exchange.await.expect("ended").0, End::ClientGone));
+    assert!(matches!(exchange.await.expect("ended").0, End::ClientGone(_)));
 }

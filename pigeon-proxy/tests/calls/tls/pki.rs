@@ -104,6 +104,11 @@ impl Pki {
 
     /// TLS before an engine: passes on what it opens. With `clients` it asks for certificates of theirs.
     pub async fn before(&self, name: &str, alpn: &[&[u8]], clients: bool, to: SocketAddr) -> Front {
+        Front::start(self.acceptor(name, alpn, clients), to).await
+    }
+
+    /// The TLS of an engine.
+    pub fn acceptor(&self, name: &str, alpn: &[&[u8]], clients: bool) -> TlsAcceptor {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap();
@@ -117,7 +122,7 @@ impl Pki {
         let mut config = builder.with_single_cert(chain, key).unwrap();
         config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
         config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
-        Front::start(TlsAcceptor::from(Arc::new(config)), to).await
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
