@@ -13,6 +13,7 @@ mod connection;
 mod dismiss;
 mod forward;
 mod gate;
+mod h2c;
 mod head;
 mod leg;
 mod preface;

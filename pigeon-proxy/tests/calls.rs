@@ -32,6 +32,8 @@ mod edits;
 mod faults;
 #[path = "calls/grpc.rs"]
 mod grpc;
+#[path = "calls/h2c.rs"]
+mod h2c;
 #[path = "calls/health.rs"]
 mod health;
 #[path = "calls/identity.rs"]

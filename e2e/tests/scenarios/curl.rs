@@ -84,7 +84,7 @@ fn plain_http_in_both_versions() {
         let head = curl.run("/hello", &[flag, "--head"]);
         assert_eq!(head.status, "200", "{flag}");
     }
-    // An offer to go on in HTTP/2 is not taken.
+    // An offer to go on in HTTP/2 is not taken, unless the listener allows it.
     let offered = curl.run("/hello", &["--http2"]);
     assert_eq!((offered.version.as_str(), offered.status.as_str()), ("1.1", "200"));
     // A body of unknown length.

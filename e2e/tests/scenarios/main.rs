@@ -34,6 +34,7 @@ mod endpoints;
 mod engine_killed;
 mod examples;
 mod grpcurl;
+mod h2c;
 mod h2spec;
 mod health;
 mod interop;

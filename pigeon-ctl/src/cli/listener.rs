@@ -68,6 +68,9 @@ pub struct ListenerFields {
     /// With tcp: close a connection that is older than this; 0s: no limit
     #[arg(long, value_name = "TIME")]
     pub max_lifetime: Option<String>,
+    /// In the clear: let callers change from HTTP/1.1 to HTTP/2 (upgrade: h2c); not behind a proxy that lets callers' upgrades pass
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub h2c_upgrade: Option<bool>,
     /// Connections at once, per proxy
     #[arg(long, value_name = "N")]
     pub max_connections: Option<u32>,

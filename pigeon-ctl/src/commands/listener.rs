@@ -60,6 +60,7 @@ fn of(args: &ListenerFields) -> Result<Fields, Failure> {
     }
     fields.text("idle_timeout", args.idle_timeout.as_ref());
     fields.text("max_lifetime", args.max_lifetime.as_ref());
+    fields.put("h2c_upgrade", args.h2c_upgrade);
     fields.put("max_connections", args.max_connections);
     fields.put("max_concurrent_streams", args.max_concurrent_streams);
     fields.put("max_header_bytes", args.max_header_bytes);

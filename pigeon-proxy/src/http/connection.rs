@@ -22,9 +22,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::caller::CallerBody;
 use super::gate::{Answered, Gate, asks, refusal};
+use super::h2c::{self, Change};
 use super::preface::{Rewound, Version, detect};
 use super::relay::CallBody;
-use super::tunnel;
+use super::tunnel::{self, Tunnel};
 use super::{Client, call};
 use crate::listen::{Phase, at_least};
 use crate::metrics::HandshakeSeries;
@@ -61,7 +62,11 @@ pub(crate) fn serve(
         match begun.await {
             Next::End => {}
             Next::Relayed(relayed) => relayed.run().await,
-            Next::General(connection) => connection.await,
+            Next::General(connection) => {
+                if let Some(rest) = connection.await {
+                    rest.await;
+                }
+            }
         }
         drop(counted);
     }
@@ -74,7 +79,18 @@ enum Next {
     /// The relay has it.
     Relayed(Relayed),
     /// The general path carries it.
-    General(Pin<Box<dyn Future<Output = ()> + Send>>),
+    General(Carried<Option<Carried>>),
+}
+
+/// A connection on its way; the general path may end with what it goes on as.
+type Carried<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What an HTTP/1.1 connection goes on as.
+pub(super) enum After {
+    /// Bytes that are the engine's affair.
+    Tunnel(Tunnel),
+    /// HTTP/2.
+    Http2(Change),
 }
 
 async fn begin(
@@ -92,17 +108,32 @@ async fn begin(
     };
     let Ok(Ok((version, socket))) = detected else { return Next::End };
     let client = Arc::new(client);
-    if let (Version::Http2, Some(relay)) = (version, client.relay.clone()) {
-        // A listener that drains has told its connections so already, and this one is not yet among them.
-        let leaving = *phase.borrow() != Phase::Open;
-        let (first, socket) = socket.into_parts();
-        return Next::Relayed(relay.accept(socket, client, &settings, &first, leaving));
+    match version {
+        Version::Http1 => {
+            Next::General(Box::pin(http1_connection(socket, client, settings, phase)))
+        }
+        Version::Http2 => http2(socket, client, settings, phase),
     }
-    // How a connection ends is the client's affair; its calls have been recorded.
-    Next::General(match version {
-        Version::Http1 => Box::pin(http1_connection(socket, client, settings, phase)),
-        Version::Http2 => Box::pin(http2_connection(socket, client, settings, phase)),
-    })
+}
+
+/// An HTTP/2 connection, on the path that carries it.
+fn http2(
+    socket: Rewound,
+    client: Arc<Client>,
+    settings: Arc<Listener>,
+    phase: watch::Receiver<Phase>,
+) -> Next {
+    let Some(relay) = client.relay.clone() else {
+        // How a connection ends is the client's affair; its calls have been recorded.
+        return Next::General(Box::pin(async {
+            http2_connection(socket, client, settings, phase).await;
+            None
+        }));
+    };
+    // A listener that drains has told its connections so already, and this one is not yet among them.
+    let leaving = *phase.borrow() != Phase::Open;
+    let (first, socket) = socket.into_parts();
+    Next::Relayed(relay.accept(socket, client, &settings, &first, leaving))
 }
 
 /// Shakes hands where there is TLS, and finds out what the client speaks.
@@ -168,7 +199,7 @@ async fn http1_connection(
     client: Arc<Client>,
     settings: Arc<Listener>,
     mut phase: watch::Receiver<Phase>,
-) {
+) -> Option<Carried> {
     let (longest, timeout) =
         (settings.max_header_bytes as usize, settings.header_timeout.duration());
     let gate = Gate::new(socket, longest, timeout);
@@ -176,11 +207,13 @@ async fn http1_connection(
     let tight = client.gateway.guard().tight();
     let told = Arc::clone(&answered);
     let listener = phase.clone();
+    let h2c = settings.h2c_upgrade && !client.secure;
+    let caller = Arc::clone(&client);
     let service = service_fn(move |request| {
-        let (client, listener) = (Arc::clone(&client), listener.clone());
+        let (client, listener) = (Arc::clone(&caller), listener.clone());
         let answered = Arc::clone(&answered);
         async move {
-            let mut response = http1_answer(client, answered, request).await;
+            let mut response = http1_answer(client, answered, request, h2c).await;
             if let Ok(response) = response.as_mut()
                 && *listener.borrow() >= Phase::Draining
             {
@@ -202,11 +235,26 @@ async fn http1_connection(
     let ends = http1::UpgradeableConnection::graceful_shutdown;
     // To close one that is idle at once would meet a request on its way; the next answer says close.
     until_end(Box::pin(connection).as_mut(), tight, phase.clone(), Phase::Late, ends).await;
-    if let Some(tunnel) = told.tunnel() {
-        tokio::select! {
-            () = tunnel.run() => {}
-            () = at_least(&mut phase, Phase::Cut) => {}
+    let change = match told.after()? {
+        After::Http2(change) => change,
+        After::Tunnel(tunnel) => {
+            tokio::select! {
+                () = tunnel.run() => {}
+                () = at_least(&mut phase, Phase::Cut) => {}
+            }
+            return None;
         }
+    };
+    let changed = tokio::select! {
+        () = at_least(&mut phase, Phase::Late) => return None,
+        changed = tokio::time::timeout(timeout, change.done()) => changed.ok()?,
+    };
+    match http2(changed.ok()?, client, settings, phase) {
+        Next::End => None,
+        Next::Relayed(relayed) => Some(Box::pin(relayed.run())),
+        Next::General(connection) => Some(Box::pin(async {
+            connection.await;
+        })),
     }
 }
 
@@ -237,6 +285,7 @@ async fn http1_answer(
     client: Arc<Client>,
     answered: Arc<Answered>,
     mut request: Request<Incoming>,
+    h2c: bool,
 ) -> Result<Response<CallBody>, Infallible> {
     if let Some(rejection) = refusal(&request) {
         return Ok(call::refuse(&client, request.map(CallerBody::Hyper), &rejection));
@@ -244,11 +293,15 @@ async fn http1_answer(
     if !asks(&request) {
         return answer(client, request).await;
     }
+    if h2c && let Some(change) = h2c::asked(&mut request) {
+        answered.tell(Some(After::Http2(change)));
+        return Ok(h2c::granted());
+    }
     let offered = tunnel::offered(request.headers());
     let upgrade = offered.map(|offered| (offered, hyper::upgrade::on(&mut request)));
     let request = request.map(CallerBody::Hyper);
     let (response, tunnel) = call::call_or_upgrade(&client, request, upgrade).await;
-    answered.tell(tunnel);
+    answered.tell(tunnel.map(After::Tunnel));
     Ok(response)
 }
 

@@ -16,7 +16,7 @@ use crate::filter::identity::{Identity, credential};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+pub(super) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -130,6 +130,16 @@ pub(super) fn response(parts: &mut response::Parts, version: Version, edits: Opt
         edits.response.apply(&mut parts.headers);
     }
     parts.version = version;
+}
+
+/// Drops from a request what HTTP/2 has no place for (RFC 9113 section 8.2.2).
+pub(super) fn for_http2(headers: &mut HeaderMap) {
+    let trailers = wants_trailers(headers);
+    drop_hop_by_hop(headers);
+    headers.remove(TE);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {

@@ -18,7 +18,7 @@ use hyper::body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::tunnel::Tunnel;
+use super::connection::After;
 use crate::http1::{Fault, Scan, Scanner, lists_upgrade};
 use crate::reject::Rejection;
 
@@ -54,7 +54,7 @@ pub(super) struct Gate<S> {
 pub(super) struct Answered {
     how: AtomicU8,
     gate: AtomicWaker,
-    tunnel: Mutex<Option<Tunnel>>,
+    after: Mutex<Option<After>>,
 }
 
 const NOT_YET: u8 = 0;
@@ -62,21 +62,21 @@ const STAYS: u8 = 1;
 const CHANGES: u8 = 2;
 
 impl Answered {
-    /// With a tunnel, what follows is of another protocol.
-    pub(super) fn tell(&self, tunnel: Option<Tunnel>) {
-        let how = if tunnel.is_some() { CHANGES } else { STAYS };
-        *self.lock() = tunnel;
+    /// With `after`, what follows is of another protocol.
+    pub(super) fn tell(&self, after: Option<After>) {
+        let how = if after.is_some() { CHANGES } else { STAYS };
+        *self.lock() = after;
         self.how.store(how, Ordering::Release);
         self.gate.wake();
     }
 
     /// What the connection goes on as once HTTP/1.1 is over.
-    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+    pub(super) fn after(&self) -> Option<After> {
         self.lock().take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Tunnel>> {
-        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<After>> {
+        self.after.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,6 +118,11 @@ impl<S> Gate<S> {
 
     pub(super) fn answered(&self) -> Arc<Answered> {
         Arc::clone(&self.answered)
+    }
+
+    /// What was read and has not passed, and the socket.
+    pub(super) fn into_parts(self) -> (Vec<u8>, S) {
+        (self.held, self.socket)
     }
 
     /// Notes what was understood of `held`.

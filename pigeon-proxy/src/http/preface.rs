@@ -66,6 +66,11 @@ fn is_neither(first: &[u8]) -> bool {
 }
 
 impl Rewound {
+    /// A socket, and what is read of it first.
+    pub(super) fn new(first: Bytes, socket: Stream) -> Self {
+        Self { first, socket }
+    }
+
     /// What was read already, and the socket.
     pub(super) fn into_parts(self) -> (Bytes, Stream) {
         (self.first, self.socket)

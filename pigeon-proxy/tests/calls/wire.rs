@@ -7,11 +7,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::support::FOR_EVER;
 
+pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
@@ -67,12 +68,20 @@ impl WireEngine {
 impl Wire {
     /// A client's connection.
     pub async fn connect(to: SocketAddr) -> Self {
-        let mut socket = TcpStream::connect(to).await.unwrap();
+        Self::begin(TcpStream::connect(to).await.unwrap()).await
+    }
+
+    /// Begins with HTTP/2 on a connection.
+    pub async fn begin(mut socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         let mut wire = Self { socket, answers_pings: true };
         wire.send(SETTINGS, 0, 0, &[]).await;
         wire
+    }
+
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
     /// Opens a stream with a gRPC request whose body is still to come.

@@ -41,6 +41,10 @@ pub struct Listener {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<Millis>,
+    /// Callers in the clear may change from HTTP/1.1 to HTTP/2 (`upgrade: h2c`); else that is ignored (default).
+    /// Not behind a proxy that lets callers' `upgrade` pass: it would see no more of what they ask for.
+    #[deserr(default)]
+    pub h2c_upgrade: bool,
     /// Callers speak TLS; without it they speak in the clear.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +82,7 @@ impl Listener {
             header_timeout: Millis::new(10_000),
             idle_timeout: None,
             max_lifetime: None,
+            h2c_upgrade: false,
             tls: None,
             jwt: Vec::new(),
         }
@@ -107,6 +112,10 @@ pub(super) fn check(
         l.idle_timeout.get_or_insert(IDLE_TIMEOUT);
     }
     only_tcp(&l)?;
+    if l.h2c_upgrade && (l.protocol == ListenerProtocol::Tcp || l.tls.is_some()) {
+        let message = "is for HTTP in the clear; remove it, or tls and protocol: tcp".into();
+        return Err(Contradiction("/h2c_upgrade", code::CONFLICTING_FIELDS, message));
+    }
     let mut issuers = BTreeSet::new();
     if let Some(twice) = l.jwt.iter().find(|jwt| !issuers.insert(&jwt.issuer)) {
         let message = format!("has the issuer \"{}\" twice; keep one", clip(&twice.issuer));

@@ -110,6 +110,7 @@ impl From<&Listener> for v1::Listener {
             protocol: protocol.into(),
             idle_timeout_ms: l.idle_timeout.map(Millis::as_ms),
             max_lifetime_ms: time_or_zero(l.max_lifetime),
+            h2c_upgrade: l.h2c_upgrade,
             tls: l.tls.as_ref().map(Into::into),
             jwt: l.jwt.iter().map(Into::into).collect(),
         }
@@ -145,6 +146,7 @@ impl TryFrom<v1::Listener> for Listener {
             header_timeout: Millis::new(w.header_timeout_ms),
             idle_timeout: w.idle_timeout_ms.map(Millis::new),
             max_lifetime: some_time(w.max_lifetime_ms),
+            h2c_upgrade: w.h2c_upgrade,
             tls,
             jwt,
         };

@@ -243,7 +243,7 @@ proptest! {
 const DOCUMENTS: &str = r#"
 kind: listener
 name: l
-spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s,
+spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s, h2c_upgrade: true,
   jwt: [{issuer: "https://idp", audiences: [a, b], jwks: "https://idp/keys", tenant_claim: t, ca: /ca.pem}, {issuer: i, audiences: [c], jwks: /k}]}
 ---
 kind: listener
