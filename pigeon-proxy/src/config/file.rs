@@ -1,6 +1,7 @@
 //! A configuration from a file, without an admin. A saved file is checked and then serves, or is refused with
 //! every reason while the old one goes on serving.
 
+mod restless;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -19,9 +20,12 @@ use super::serve::standard_name;
 use super::{Connection, Held, Received, Source, Timings, durable};
 use crate::metrics::config::ConfigMetrics;
 pub(crate) use watch::Changes;
+use watch::Found;
 
 /// Largest file read, in bytes.
 const MAX_FILE: u64 = 32 << 20;
+const NEVER_WHOLE: &str =
+    "it is written to without pause and never seen whole; write another file and rename it (mv)";
 
 /// Why a file is not used: every reason, each with its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,16 +46,21 @@ pub fn load(path: &Path, before: &RawState) -> Result<RawState, FileError> {
     read(path, before).map_err(|reasons| FileError { path: path.to_owned(), reasons })
 }
 
+fn read(path: &Path, before: &RawState) -> Result<RawState, Vec<String>> {
+    let bytes = durable::read_limited(path, MAX_FILE)
+        .map_err(|e| vec![format!("it cannot be read: {e}; give a readable file with --config")])?;
+    understand(bytes, before)
+}
+
 /// As a received configuration.
 pub fn received(raw: RawState) -> Received {
     let held = Held { raw: Arc::new(raw), ..Held::default() };
     Received { held, source: Source::File, at: SystemTime::now() }
 }
 
-fn read(path: &Path, before: &RawState) -> Result<RawState, Vec<String>> {
+/// What the content of a file says.
+fn understand(bytes: Vec<u8>, before: &RawState) -> Result<RawState, Vec<String>> {
     let one = |reason: String| vec![reason];
-    let bytes = durable::read_limited(path, MAX_FILE)
-        .map_err(|e| one(format!("it cannot be read: {e}; give a readable file with --config")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         one(format!("it is not UTF-8 text (at byte {at}); save it as UTF-8"))
@@ -119,17 +128,25 @@ impl FileSource {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut changes = Changes::of(&self.path, self.timings);
         loop {
-            tokio::select! {
+            let good = |bytes: &[u8]| understand(bytes.to_vec(), &self.current).is_ok();
+            let found = tokio::select! {
                 () = stop.cancelled() => return,
-                () = changes.next() => {}
-                () = self.reload.notified() => tracing::info!("reading the configuration file again"),
-            }
-            self.read();
+                found = changes.found(MAX_FILE, good) => found,
+                () = self.reload.notified() => {
+                    tracing::info!("reading the configuration file again");
+                    Found::Rested
+                }
+            };
+            self.take(match found {
+                Found::Rested => read(&self.path, &self.current),
+                Found::Whole(bytes) => understand(bytes, &self.current),
+                Found::Never => Err(vec![NEVER_WHOLE.to_owned()]),
+            });
         }
     }
 
-    fn read(&mut self) {
-        match load(&self.path, &self.current) {
+    fn take(&mut self, read: Result<RawState, Vec<String>>) {
+        match read {
             Ok(next) => {
                 self.refused(Vec::new());
                 if next != self.current {
@@ -141,7 +158,7 @@ impl FileSource {
                     self.received.send_replace(Some(received(next)));
                 }
             }
-            Err(e) => self.refused(e.reasons),
+            Err(reasons) => self.refused(reasons),
         }
     }
 

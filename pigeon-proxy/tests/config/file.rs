@@ -1,7 +1,11 @@
 //! Serving a file, and what happens when it is saved.
 
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use pigeon_proxy::app::StartError;
 use pigeon_proxy::config::Source;
@@ -167,5 +171,136 @@ async fn listeners_led_to_one_address_are_refused_but_for_the_first() {
     let refused: Vec<_> = serving.rejected.iter().map(|r| (r.name.as_str(), &*r.code)).collect();
     assert_eq!(refused, [("b", "PGN-P301")], "{serving:?}");
     assert_eq!(serving.effective, 0);
+    proxy.stop().await;
+}
+
+/// Writes a file over and over, until dropped.
+struct Restless(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Restless {
+    fn start(mut write: impl FnMut() + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let writes = move || {
+            while !told.load(Ordering::Relaxed) {
+                write();
+            }
+        };
+        Self(stop, Some(std::thread::spawn(writes)))
+    }
+}
+
+impl Drop for Restless {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.1.take() {
+            thread.join().expect("it wrote");
+        }
+    }
+}
+
+/// Writes a text in two parts, with a pause between them and after: a look falls on either.
+fn save_slowly(path: &Path, text: &str, pause: Duration) {
+    let (begin, end) = text.split_once("---").unwrap_or((text, ""));
+    save(path, begin);
+    std::thread::sleep(pause);
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).expect("opened");
+    if !end.is_empty() {
+        file.write_all(format!("---{end}").as_bytes()).expect("written");
+    }
+    std::thread::sleep(pause);
+}
+
+/// A proxy whose file is written over and over with one route more, of which a half is valid, too, and has none.
+async fn never_rests(pause: Duration, in_place: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pigeon.yaml");
+    save(&path, MORE);
+    let mut config = file(&path);
+    config.timings.file_settle = Duration::from_millis(200);
+    let proxy = Running::start(config).await;
+    let begun = Instant::now();
+    let route = MORE.split_once("---\n").expect("two documents").1;
+    let text = format!("{MORE}---\n{}", route.replace("name: r", "name: s").replace("/r}", "/s}"));
+    let (at, other) = (path.clone(), path.with_extension("new"));
+    let _writer = Restless::start(move || {
+        if in_place {
+            save_slowly(&at, &text, pause);
+        } else {
+            save(&other, &text);
+            std::fs::rename(&other, &at).expect("renamed");
+            std::thread::sleep(pause);
+        }
+    });
+    let serving = proxy.serving(|s| s.received == 2).await;
+    // To wait for rest would be ten seconds.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(serving.effective, 2);
+    // It goes on, and nothing else is ever seen in it.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(proxy.serving(|_| true).await.received, 2, "half of it was applied");
+    assert_eq!(proxy.connection(|_| true).await.refused, Vec::<String>::new());
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_never_rests_is_applied_soon_and_never_by_half() {
+    let pause = Duration::from_millis;
+    tokio::join!(
+        never_rests(pause(0), true),
+        never_rests(pause(5), true),
+        never_rests(pause(20), true),
+        never_rests(pause(5), false)
+    );
+}
+
+#[tokio::test]
+async fn half_of_a_file_that_rests_is_not_reported_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pigeon.yaml");
+    save(&path, GOOD);
+    let mut config = file(&path);
+    config.timings.file_settle = Duration::from_millis(200);
+    let proxy = Running::start(config).await;
+    let (begin, end) = MORE.split_at(MORE.len() - 10);
+    save(&path, begin);
+    // Longer than a file has to rest.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(proxy.connection(|_| true).await.refused, Vec::<String>::new());
+    let mut rest = std::fs::OpenOptions::new().append(true).open(&path).expect("opened");
+    rest.write_all(end.as_bytes()).expect("written");
+    proxy.serving(|s| s.received == 2).await;
+    assert!(proxy.get("/metrics").await.1.contains("\npigeon_config_rejected 0\n"));
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_never_rests_and_stays_broken_is_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pigeon.yaml");
+    save(&path, MORE);
+    let proxy = Running::start(file(&path)).await;
+    let at = path.clone();
+    let writer = Restless::start(move || save_slowly(&at, BAD, Duration::from_millis(2)));
+    let refused = proxy.connection(|c| !c.refused.is_empty()).await.refused;
+    assert!(refused.iter().any(|reason| reason.contains("there is no engine")), "{refused:?}");
+    assert_eq!(proxy.serving(|_| true).await.received, 1, "the old one serves");
+    drop(writer);
+    replace(&path, GOOD);
+    proxy.connection(|c| c.refused.is_empty()).await;
+    proxy.serving(|s| s.received == 2).await;
+
+    // One that grows and grows is never whole.
+    let mut lines = 0;
+    let writer = Restless::start(move || {
+        lines += 1;
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("opened");
+        file.write_all(format!("# {lines}\n").as_bytes()).expect("written");
+        std::thread::sleep(Duration::from_millis(1));
+    });
+    let refused = proxy.connection(|c| !c.refused.is_empty()).await.refused;
+    assert!(refused[0].contains("without pause") && refused[0].contains("(mv)"), "{refused:?}");
+    drop(writer);
+    proxy.connection(|c| c.refused.is_empty()).await;
     proxy.stop().await;
 }

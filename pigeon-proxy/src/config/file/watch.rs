@@ -12,12 +12,18 @@ use std::sync::Arc;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Timings;
+use super::restless::Looks;
+use crate::config::{Timings, durable};
 
 /// A file that never rests is read all the same, after so many waits.
 const SETTLE_ROUNDS: usize = 50;
+/// Earlier, if something good and whole is seen of it.
+const PATIENT_ROUNDS: usize = 10;
+/// Looks at a file that does not rest, in one wait.
+const LOOKS: u32 = 8;
 
 /// Changes of files.
 pub(crate) struct Changes {
@@ -37,6 +43,17 @@ struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+/// What became of a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The file has rested for as long as it takes, and is no good: it is to be read as it is.
+    Rested,
+    /// This is what it says, or the last of it that was seen whole.
+    Whole(Vec<u8>),
+    /// It goes on changing, and was never seen whole.
+    Never,
 }
 
 impl Changes {
@@ -64,18 +81,79 @@ impl Changes {
 
     /// Waits until one has changed and then all rested for a moment.
     pub(crate) async fn next(&mut self) {
-        while Some(stamps(&self.paths)) == self.seen {
-            // Nothing is lost between the two: a permit stays with `event`.
-            let _ = timeout(self.timings.file_poll, self.event.notified()).await;
-        }
+        self.changed().await;
         for _ in 0..SETTLE_ROUNDS {
-            let before = stamps(&self.paths);
-            self.seen = Some(before.clone());
+            let before = self.look();
             sleep(self.timings.file_settle).await;
             if stamps(&self.paths) == before {
                 return;
             }
         }
+    }
+
+    /// Waits until one has changed.
+    async fn changed(&mut self) {
+        while Some(stamps(&self.paths)) == self.seen {
+            // Nothing is lost between the two: a permit stays with `event`.
+            let _ = timeout(self.timings.file_poll, self.event.notified()).await;
+        }
+    }
+
+    fn look(&mut self) -> Vec<Option<Stamp>> {
+        let now = stamps(&self.paths);
+        self.seen = Some(now.clone());
+        now
+    }
+
+    /// Waits until the first file, of at most `limit` bytes, has changed, and then rested for a moment. One that is
+    /// not `good` may be half of one that is, and gets more time. If it goes on changing: until something good
+    /// was seen of it, whole, or for as long as [`Changes::next`] waits.
+    pub(super) async fn found(&mut self, limit: u64, good: impl Fn(&[u8]) -> bool) -> Found {
+        self.changed().await;
+        let (mut last, mut bad) = (Found::Never, None);
+        for round in 0..SETTLE_ROUNDS {
+            let before = self.look();
+            if round < PATIENT_ROUNDS {
+                sleep(self.timings.file_settle).await;
+            } else if let Some(whole) = self.looks(limit).await {
+                if good(&whole) {
+                    return Found::Whole(whole);
+                }
+                last = Found::Whole(whole);
+            }
+            if stamps(&self.paths) != before {
+                continue;
+            }
+            if round >= PATIENT_ROUNDS {
+                return Found::Rested;
+            }
+            if bad.as_ref() == Some(&before) {
+                continue;
+            }
+            match self.read(limit).await.filter(|content| good(content)) {
+                Some(content) => return Found::Whole(content),
+                None => bad = Some(before),
+            }
+        }
+        last
+    }
+
+    /// Looks at the first file several times while it could rest.
+    async fn looks(&self, limit: u64) -> Option<Vec<u8>> {
+        let mut looks = Looks::default();
+        for _ in 0..LOOKS {
+            sleep(self.timings.file_settle / LOOKS).await;
+            if let Some(content) = self.read(limit).await {
+                looks.note(content);
+            }
+        }
+        looks.whole()
+    }
+
+    /// The first file, if it can be read; if it cannot and that stays so, it is told by whoever reads it then.
+    async fn read(&self, limit: u64) -> Option<Vec<u8>> {
+        let path = self.paths.first()?.clone();
+        spawn_blocking(move || durable::read_limited(&path, limit)).await.ok()?.ok()
     }
 }
 
