@@ -53,11 +53,12 @@ pub async fn guard(State(api): State<ApiState>, mut request: Request, next: Next
 
 fn identify(api: &ApiState, request: &Request) -> Result<Principal, Problem> {
     let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
+    let source = super::frame::peer(request);
     if headers.contains_key(header::AUTHORIZATION) {
         return match bearer(headers) {
             Some(token) if api.app().admin_token.verify(token) => Ok(Principal::Admin),
-            Some(_) => Err(refuse(api, "the token is wrong")),
-            None => Err(refuse(api, "the Authorization header is not `Bearer TOKEN`")),
+            Some(_) => Err(refuse(api, source, "the token is wrong")),
+            None => Err(refuse(api, source, "the Authorization header is not `Bearer TOKEN`")),
         };
     }
     let Some(id) = session::from_cookies(headers) else {
@@ -87,13 +88,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// 401, or 429 where wrong tokens come too fast; a right token never waits.
-pub fn refuse(api: &ApiState, what: &str) -> Problem {
-    match api.failures().take() {
+/// 401, or 429 where wrong tokens come too fast from `source`; a right token never waits.
+pub fn refuse(api: &ApiState, source: Option<IpAddr>, what: &str) -> Problem {
+    match api.failures().take(source) {
         Ok(()) => unauthenticated(what),
         Err(wait) => {
             let seconds = wait.as_secs() + 1;
-            let detail = format!("too many wrong tokens; try again in {seconds} s");
+            let detail =
+                format!("too many wrong tokens from your address; try again in {seconds} s");
             let title = "Too many wrong tokens";
             let status = StatusCode::TOO_MANY_REQUESTS;
             Problem::new(status, "too-many-logins", title, code::TOO_MANY_LOGINS, detail)

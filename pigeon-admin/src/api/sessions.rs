@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::auth::{self, COOKIE, Principal};
 use super::error::Problem;
-use super::{ApiState, body, query};
+use super::{ApiState, body, frame, query};
 
 /// The calls of this file.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -47,9 +47,10 @@ pub struct WhoAmI {
 async fn log_in(State(api): State<ApiState>, request: Request) -> Result<Response, Problem> {
     query::none(request.uri())?;
     auth::check_host(&request)?;
+    let source = frame::peer(&request);
     let token = token(body::json(request, &[body::JSON]).await?)?;
     if !api.app().admin_token.verify(token.trim()) {
-        return Err(auth::refuse(&api, "the token is wrong"));
+        return Err(auth::refuse(&api, source, "the token is wrong"));
     }
     let Ok(id) = api.sessions().open() else {
         return Err(Problem::internal("the operating system gave no randomness"));

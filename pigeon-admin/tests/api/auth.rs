@@ -1,8 +1,10 @@
 //! Who may call what: the token, sessions, and neither.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
-use crate::server::{Answer, Server};
+use crate::server::{Answer, PATIENCE, Server};
 
 /// Every call of the reference, with a body where one is needed.
 fn calls() -> Vec<(&'static str, String)> {
@@ -66,6 +68,34 @@ async fn wrong_tokens_are_refused_and_slowed() {
     let wait: u64 = a.header("retry-after").expect("a time").parse().expect("seconds");
     assert!((1..=2).contains(&wait), "{wait}");
     s.get("/v1/engines").await.expect(200);
+    s.stop().await;
+}
+
+/// The status of one call with a wrong token from an address of this machine.
+async fn wrong_token_from(s: &Server, source: [u8; 4]) -> String {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((source, 0).into()).expect("an address");
+    let mut tcp = socket.connect(s.addr).await.expect("a connection");
+    // Only the address of the connection counts, not what a caller says of itself.
+    let text = "GET /v1/engines HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer wrong\r\n\
+                x-forwarded-for: 192.0.2.7\r\nforwarded: for=192.0.2.7\r\nconnection: close\r\n\r\n";
+    tcp.write_all(text.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(PATIENCE, tcp.read_to_string(&mut answer)).await;
+    read.expect("in time").expect("an answer");
+    answer.split(' ').nth(1).expect("a status").to_owned()
+}
+
+#[tokio::test]
+async fn who_guesses_slows_down_nobody_else() {
+    let s = Server::start().await;
+    let many = (0..200).map(|_| wrong_token_from(&s, [127, 0, 0, 2]));
+    let answers = futures_util::future::join_all(many).await;
+    assert!(answers.iter().any(|status| status == "429"), "{answers:?}");
+    assert_eq!(wrong_token_from(&s, [127, 0, 0, 3]).await, "401");
+    let body = json!({"token": "wrong"}).to_string();
+    let json_type = [("content-type", "application/json")];
+    s.bare("POST", "/v1/sessions", &json_type, body).await.problem(401, "PGN-A401");
     s.stop().await;
 }
 
