@@ -1,6 +1,9 @@
 //! TLS as others see it: curl, openssl, and callers that go on while certificates are replaced.
 
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use pigeon_e2e::{Authority, Cluster, Process, Transport, tools, until};
 
@@ -8,6 +11,7 @@ over_both_transports!(
     curl_speaks_tls,
     a_certificate_says_who_calls,
     certificates_are_replaced_under_load,
+    who_is_slow_is_cut,
 );
 
 /// A cluster whose listener speaks TLS with `gateway.pem` of the authority.
@@ -73,6 +77,53 @@ fn a_certificate_says_who_calls(transport: Transport) {
         assert_eq!(status(&[version, "--cert", &ours, "--key", &our_key]), "200");
     }
     cluster.until_idle();
+}
+
+/// A byte now and then, of the handshake or of a head after it: each has its time as a whole (slowloris).
+fn who_is_slow_is_cut(transport: Transport) {
+    let test = "tls: slow callers";
+    let more = ["--header-timeout", "2s"];
+    let Some((cluster, authority)) = cluster(transport, test, &more) else { return };
+    let address = cluster.proxies[0].address();
+    let pause = Duration::from_millis(100);
+    let begun = Instant::now();
+    let mut hello = TcpStream::connect(address).unwrap();
+    hello.set_read_timeout(Some(pause)).unwrap();
+    // A ClientHello of 16 KiB that would take half an hour.
+    let mut bytes =
+        b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03".iter().chain(std::iter::repeat(&7));
+    let cut = || begun.elapsed() < Duration::from_secs(30);
+    while cut() && hello.write_all(&[*bytes.next().unwrap()]).is_ok() {
+        match hello.read(&mut [0]) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            _ => break,
+        }
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1900) && took < Duration::from_secs(20), "{took:?}");
+
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-quiet", "-connect", &address.to_string(), "-alpn", "http/1.1"]);
+    client.args(["-CAfile", authority.ca(), "-servername", "localhost"]);
+    client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut client = client.spawn().unwrap();
+    let mut input = client.stdin.take().unwrap();
+    let mut head = "GET /hello HTTP/1.1\r\nhost: a\r\n".bytes().chain(std::iter::repeat(b'x'));
+    let begun = Instant::now();
+    let mut ended = None;
+    while ended.is_none() && begun.elapsed() < Duration::from_secs(30) {
+        let _ = input.write_all(&[head.next().unwrap()]);
+        std::thread::sleep(pause);
+        ended = client.try_wait().unwrap();
+    }
+    let took = begun.elapsed();
+    let _ = client.kill();
+    let _ = client.wait();
+    assert!(ended.is_some() && took >= Duration::from_millis(1900), "{ended:?} {took:?}");
+    let metrics = cluster.proxies[0].metrics();
+    let failed = r#"pigeon_tls_handshakes_total{listener="default",result="failed"} 1"#;
+    assert!(metrics.contains(failed), "{metrics}");
+    assert_eq!(cluster.engines[0].stats().calls, 0);
 }
 
 /// What openssl's client finds out, each question with its own connection.
