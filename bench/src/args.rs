@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::compare;
+use crate::compare::certificates::NAME;
 use crate::compare::peer::{PEERS, Peer};
 use crate::compare::scale::{self, CURVES, Curve};
 use crate::compare::scenario::{SCENARIOS, Scenario};
 use crate::engine::{Delay, Settings};
-use crate::load::{Extent, Kind, Plan};
+use crate::load::{Extent, Kind, Plan, Tls};
 
 /// Measures Pigeon beside its peers.
 #[derive(Debug, Parser)]
@@ -64,6 +65,12 @@ pub struct EngineArgs {
     /// Write each message at once
     #[arg(long)]
     pub flush_each: bool,
+    /// Speak TLS 1.3 with this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// For the delays
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -82,6 +89,7 @@ impl EngineArgs {
             max_streams: self.max_streams,
             body: self.body,
             flush_each: self.flush_each,
+            tls: self.tls_certificate.clone().zip(self.tls_key.clone()),
             seed: self.seed,
         }
     }
@@ -166,6 +174,18 @@ pub struct LoadArgs {
     /// Write each message at once
     #[arg(long)]
     pub flush_each: bool,
+    /// A connection of its own for every call, the time of which counts from when it is opened
+    #[arg(long, conflicts_with_all = ["rate", "idle"])]
+    pub fresh: bool,
+    /// Speak TLS 1.3, and trust who is signed by this (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// The name that the target's certificate is for
+    #[arg(long, value_name = "NAME", default_value = NAME, requires = "tls_ca")]
+    pub tls_name: String,
+    /// Come back with the session of the connection before
+    #[arg(long, requires = "tls_ca")]
+    pub tls_resume: bool,
     /// Process whose CPU time and memory are read, with all below it
     #[arg(long, value_name = "PID")]
     pub watch: Option<u32>,
@@ -200,6 +220,12 @@ impl LoadArgs {
             metadata: self.metadata.clone(),
             timeout: self.timeout,
             flush_each: self.flush_each,
+            fresh: self.fresh,
+            tls: self.tls_ca.clone().map(|ca| Tls {
+                ca,
+                name: self.tls_name.clone(),
+                resume: self.tls_resume,
+            }),
             watch: self.watch,
         }
     }
@@ -241,6 +267,9 @@ pub struct CompareArgs {
     /// Also show how the ratios have changed since this file was written
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// Only the work by TLS, and beside each the same in the clear
+    #[arg(long, conflicts_with = "scenario")]
+    pub tls: bool,
     /// First install the peers that are missing (Debian, as root)
     #[arg(long)]
     pub install: bool,
@@ -254,10 +283,10 @@ impl CompareArgs {
             if chosen.is_empty() { PEERS.to_vec() } else { chosen }
         };
         compare::Settings {
-            scenarios: if self.scenario.is_empty() {
-                SCENARIOS.iter().collect()
-            } else {
-                self.scenario
+            scenarios: match self.scenario {
+                chosen if !chosen.is_empty() => chosen,
+                _ if self.tls => Scenario::with_tls(),
+                _ => SCENARIOS.iter().collect(),
             },
             peers: all(self.peers),
             rounds: self.rounds,
@@ -348,11 +377,14 @@ mod tests {
     /// The comparison starts the load generator by its command line.
     #[test]
     fn a_plan_comes_back_from_its_arguments() {
+        let tls = |resume| Tls { ca: "/a b/ca.pem".into(), name: "x".to_owned(), resume };
         let base = Plan::new("127.0.0.1:1".parse().expect("address"), Kind::Bidi);
         let plans = [
             Plan { extent: Extent::Idle, watch: Some(7), messages: 0, ..base.clone() },
             Plan { extent: Extent::Calls(9), timeout: true, flush_each: true, ..base.clone() },
             Plan { rate: Some(1234.5), metadata: vec![("a".into(), "b=c".into())], ..base.clone() },
+            Plan { tls: Some(tls(true)), fresh: true, ..base.clone() },
+            Plan { tls: Some(tls(false)), ..base.clone() },
             Plan { kind: Kind::Http1, size: 0, messages: 3, connections: 4, streams: 5, ..base },
         ];
         for plan in plans {

@@ -1,7 +1,9 @@
 //! The comparison: one proxy after another between the same load and the same engine.
 
 pub mod against;
+pub mod certificates;
 pub mod child;
+pub mod cost;
 pub mod install;
 pub mod machine;
 pub mod peer;
@@ -74,16 +76,22 @@ pub fn compare(settings: &Settings) -> anyhow::Result<()> {
     let peers: Vec<Peer> = settings.peers.iter().copied().filter(found).collect();
     ensure!(!peers.is_empty(), "there is nobody to measure");
     results.versions = peers.iter().map(|p| (p.to_string(), p.version(&settings.pigeon))).collect();
-    for scenario in &settings.scenarios {
-        run::scenario(scenario, &peers, settings, &children, &mut results)?;
-        let summary = summary::of(&results, scenario.name);
-        println!("{}", table::of(scenario, &summary));
+    for group in Scenario::groups(&settings.scenarios) {
+        run::group(&group, &peers, settings, &children, &mut results)?;
+        for scenario in &group {
+            let summary = summary::of(&results, scenario.name);
+            println!("{}", table::of(scenario, &summary));
+            if let Some(folder) = &settings.svg {
+                plot::write(folder, scenario, &summary)?;
+            }
+        }
+        for scenario in &group[1..] {
+            let costs = cost::of(&results, group[0].name, scenario.name);
+            println!("{}", cost::table(group[0], scenario, &costs));
+        }
         // Kept after each, so that a run that is cut short is not for nothing.
         if let Some(path) = &settings.json {
             results.write(path)?;
-        }
-        if let Some(folder) = &settings.svg {
-            plot::write(folder, scenario, &summary)?;
         }
     }
     if let Some(earlier) = earlier {

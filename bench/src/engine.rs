@@ -9,6 +9,7 @@ mod later;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -19,6 +20,7 @@ use self::later::Timers;
 use crate::wire::frame::PREFACE;
 use crate::wire::poll::Poll;
 use crate::wire::socket::{Got, READ, Socket, listen};
+use crate::wire::tls::Server;
 
 /// The gRPC service of the engine; its methods are named as `load` names kinds of calls.
 pub const SERVICE: &str = "/bench.Echo/";
@@ -39,6 +41,8 @@ pub struct Settings {
     /// Each message is written at once, as engines do whose answers take time; else what one turn of the
     /// loop brought is written together.
     pub flush_each: bool,
+    /// Certificate and key, PEM: clients speak TLS. None: in the clear.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// For the delays.
     pub seed: u64,
 }
@@ -52,6 +56,7 @@ impl Default for Settings {
             max_streams: None,
             body: 128,
             flush_each: false,
+            tls: None,
             seed: 1,
         }
     }
@@ -132,6 +137,7 @@ pub struct Engine {
     connections: HashMap<u64, Connection>,
     dirty: Vec<u64>,
     next: u64,
+    tls: Option<Server>,
     shared: Shared,
 }
 
@@ -140,8 +146,10 @@ impl Engine {
     /// endpoints, one process.
     ///
     /// # Errors
-    /// When an address is taken.
+    /// When an address is taken, or a file of TLS is no good.
     pub fn bind(address: SocketAddr, count: u32, settings: Settings) -> anyhow::Result<Self> {
+        let files = settings.tls.as_ref();
+        let tls = files.map(|(certificate, key)| Server::new(certificate, key)).transpose()?;
         let poll = Poll::new()?;
         let mut listeners: Vec<TcpListener> = Vec::new();
         let mut next = address;
@@ -161,7 +169,7 @@ impl Engine {
         };
         let (connections, dirty) = (HashMap::new(), Vec::new());
         let next = listeners.len() as u64;
-        Ok(Self { listeners, poll, connections, dirty, next, shared })
+        Ok(Self { listeners, poll, connections, dirty, next, tls, shared })
     }
 
     /// Where it listens first.
@@ -254,7 +262,11 @@ impl Engine {
             let token = self.next;
             self.next += 1;
             self.poll.add(&stream, token)?;
-            self.connections.insert(token, Connection::New(Socket::new(stream)?, Vec::new()));
+            let mut socket = Socket::new(stream)?;
+            if let Some(tls) = &self.tls {
+                socket = socket.secured(tls.session()?);
+            }
+            self.connections.insert(token, Connection::New(socket, Vec::new()));
             self.shared.stats.connections += 1;
         }
         Ok(())

@@ -9,5 +9,5 @@ mod plan;
 mod report;
 
 pub use self::driver::run;
-pub use self::plan::{Extent, Kind, Plan};
-pub use self::report::{Latency, Report, Watched};
+pub use self::plan::{Extent, Kind, Plan, Tls};
+pub use self::report::{Handshakes, Latency, Report, Watched};

@@ -6,12 +6,14 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pigeon_bench::compare::certificates::{Certificates, NAME};
+use pigeon_bench::compare::peer::Peer;
 use pigeon_bench::engine::{Delay, Stats};
-use pigeon_bench::load::{Extent, Kind, Plan, Report, run};
+use pigeon_bench::load::{Extent, Kind, Plan, Report, Tls, run};
 
 const BENCH: &str = env!("CARGO_BIN_EXE_pigeon-bench");
 const KINDS: [Kind; 6] =
@@ -256,6 +258,8 @@ fn through_pigeon() {
     std::fs::write(
         file.path(),
         text.replace("@PROTOCOL@", "auto")
+            .replace("@TLS@", "")
+            .replace("@ENGINE_TLS@", "")
             .replace("@ENDPOINTS@", &format!("{{address: \"{}\"}}", engine.1)),
     )
     .unwrap();
@@ -273,5 +277,110 @@ fn through_pigeon() {
     for kind in KINDS {
         // Not without a body: an empty message is one, but plain HTTP is answered by the fixed one.
         well(&plan(proxy.1, kind));
+    }
+}
+
+/// An engine that speaks TLS, and what its clients need; the files live as long as the folder.
+fn by_tls(folder: &Path) -> (Running, Tls) {
+    let files = Certificates::make(folder).unwrap();
+    let path = |file: &Path| file.to_str().unwrap().to_owned();
+    let (certificate, key) = (path(&files.certificate), path(&files.key));
+    let engine = Running::bench(&["engine", "--tls-certificate", &certificate, "--tls-key", &key]);
+    (engine, Tls { ca: files.ca, name: NAME.to_owned(), resume: false })
+}
+
+#[test]
+fn every_kind_of_call_by_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, tls) = by_tls(folder.path());
+    let splice = Running::bench(&["splice", "--engine", &engine.1.to_string()]);
+    for kind in KINDS {
+        for (size, calls) in [(0, 200), (16, 200), (100_000, 20)] {
+            let extent = Extent::Calls(calls);
+            let tls = Some(tls.clone());
+            well(&Plan { size, extent, tls, ..plan(splice.1, kind) });
+        }
+    }
+    let each = Plan { flush_each: true, tls: Some(tls), ..plan(engine.1, Kind::Bidi) };
+    well(&each);
+}
+
+#[test]
+fn connections_of_their_own_and_sessions_that_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, tls) = by_tls(folder.path());
+    for kind in [Kind::Unary, Kind::Http1] {
+        let fresh = Plan { fresh: true, ..plan(engine.1, kind) };
+        let full = well(&Plan { tls: Some(tls.clone()), ..fresh.clone() }).handshakes.unwrap();
+        assert!(full.full >= 200 && full.resumed == 0, "{full:?}");
+        let back = Some(Tls { resume: true, ..tls.clone() });
+        let back = well(&Plan { tls: back, ..fresh }).handshakes.unwrap();
+        // Each of three clients has to be met once.
+        assert!(back.full == 3 && back.resumed >= 197, "{back:?}");
+    }
+    let clear = Running::bench(&["engine"]);
+    well(&Plan { fresh: true, ..plan(clear.1, Kind::Unary) });
+    assert!(stats(clear.1).connections >= 200);
+}
+
+#[test]
+fn what_is_wrong_with_tls_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, tls) = by_tls(folder.path());
+    let clear = Running::bench(&["engine"]);
+    let others = tempfile::tempdir().unwrap();
+    let stranger = Certificates::make(others.path()).unwrap().ca;
+    let nothing = others.path().join("nothing.pem");
+    for (target, tls, said) in [
+        (engine.1, Tls { ca: stranger, ..tls.clone() }, "invalid peer certificate"),
+        (engine.1, Tls { name: "other.example".to_owned(), ..tls.clone() }, "other.example"),
+        (clear.1, tls.clone(), "TLS: "),
+        (engine.1, Tls { ca: nothing, ..tls.clone() }, "nothing.pem"),
+        (engine.1, Tls { name: "not a name".to_owned(), ..tls }, "cannot be in a certificate"),
+    ] {
+        let error = run(&Plan { tls: Some(tls), ..plan(target, Kind::Unary) }).unwrap_err();
+        assert!(format!("{error:#}").contains(said), "{said}: {error:#}");
+    }
+    let half = Command::new(BENCH).args(["engine", "--tls-key", "k"]).output().unwrap();
+    assert!(String::from_utf8(half.stderr).unwrap().contains("--tls-certificate"));
+}
+
+/// Also HAProxy and nginx, where they are installed: OpenSSL, for which rustls is a stranger.
+#[test]
+fn the_cost_of_tls_end_to_end() {
+    let Some(pigeon) = pigeon() else { return };
+    let mut peers = vec!["direct", "splice", "pigeon"];
+    for (name, peer) in [("haproxy", Peer::Haproxy), ("nginx", Peer::Nginx)] {
+        match peer.program(&pigeon) {
+            Ok(_) => peers.push(name),
+            Err(why) => eprintln!("SKIPPED: the cost of TLS beside {name}: {why}"),
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("out.json");
+    let scenarios =
+        ["8x16", "8x16-tls", "8x16-tls-both", "http1-tls", "connect", "connect-resumed"];
+    let out = bench(
+        &[
+            &["compare", "--rounds", "1", "--seconds", "0.2"][..],
+            &["--pigeon", pigeon.to_str().unwrap(), "--json", json.to_str().unwrap()],
+            &["--peers", &peers.join(","), "--scenario", &scenarios.join(",")],
+        ]
+        .concat(),
+    );
+    for cost in ["8x16-tls less 8x16", "8x16-tls-both less 8x16", "connect-resumed less connect"] {
+        assert!(out.contains(&format!("## cost of TLS: {cost}\n")), "{out}");
+    }
+    let results: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let runs = results["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), scenarios.len() * peers.len(), "{results}");
+    for run in runs {
+        assert!(run["report"]["per_second"].as_f64() > Some(0.0), "{run}");
+        assert_eq!(run["report"]["failures"], serde_json::json!({}), "{run}");
+        if run["scenario"] == "connect-resumed" {
+            let resumed = run["report"]["handshakes"]["resumed"].as_u64();
+            assert!(resumed > Some(0), "{run}");
+        }
     }
 }

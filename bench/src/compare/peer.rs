@@ -1,5 +1,8 @@
 //! Who is compared: how each is found, configured and started.
 
+mod fill;
+mod tls;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,7 +11,8 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 
-use crate::engine::nth;
+use super::certificates::Certificates;
+use super::scenario::Tls;
 
 /// A proxy, or a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +57,6 @@ impl FromStr for Peer {
 
 /// Where `--install` puts what pip installs, below the folder that `cargo` builds into.
 pub const VENV: &str = "target/peers/venv";
-const ENVOY_WINDOWS: &str = "http2_protocol_options: {max_concurrent_streams: 1000, \
-     initial_stream_window_size: 4194304, initial_connection_window_size: 67108864}";
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,71 +179,6 @@ impl Peer {
         command.arg(file);
         Ok(Some(command))
     }
-
-    /// The setting that writes a line for every call.
-    fn log(self) -> &'static str {
-        match self {
-            // Its output is /dev/null.
-            Self::Haproxy => "log stdout format raw local0\n    option httplog",
-            Self::Nginx => "access_log /dev/null combined;",
-            Self::Envoy => {
-                "access_log: [{name: file, typed_config: {\"@type\": type.googleapis.com/\
-                 envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/null}}]"
-            }
-            Self::Caddy => "log {\n\t\toutput file /dev/null\n\t}",
-            _ => "",
-        }
-    }
-
-    fn no_log(self) -> &'static str {
-        if self == Self::Nginx { "access_log off;" } else { "" }
-    }
-
-    fn fill(self, template: &str, place: &Place<'_>) -> String {
-        let http1 = place.http1;
-        let protocol = match self {
-            Self::Pigeon => {
-                if http1 {
-                    "http1"
-                } else {
-                    "h2c"
-                }
-            }
-            Self::Haproxy if !http1 => "proto h2",
-            Self::Nginx if !http1 => "http2",
-            Self::Envoy if http1 => "http_protocol_options: {}",
-            Self::Envoy => ENVOY_WINDOWS,
-            Self::Caddy if !http1 => "versions h2c 2",
-            _ => "",
-        };
-        let pass = match (http1, place.grpc) {
-            (false, true) => "grpc_pass grpc://engine;",
-            // nginx speaks HTTP/2 to an engine for gRPC alone.
-            _ => "proxy_pass http://engine;",
-        };
-        let listen = place.listen();
-        let log = if place.logs { self.log() } else { self.no_log() };
-        let endpoints = (0..place.shape.endpoints)
-            .map(|n| format!("{{address: \"{}\"}}", nth(place.engine, n)));
-        let endpoints = endpoints.collect::<Vec<_>>().join(", ");
-        // In comments the words stay as they are.
-        let line = |line: &str| {
-            if line.trim_start().starts_with('#') {
-                return line.to_owned();
-            }
-            line.replace("@LISTEN@", &listen.to_string())
-                .replace("@PORT@", &listen.port().to_string())
-                .replace("@ENGINE@", &place.engine.to_string())
-                .replace("@ENGINE_PORT@", &place.engine.port().to_string())
-                .replace("@DIR@", &place.folder.to_string_lossy())
-                .replace("@PROTOCOL@", protocol)
-                .replace("@SCHEME@", if http1 { "http://" } else { "h2c://" })
-                .replace("@PASS@", pass)
-                .replace("@LOG@", log)
-                .replace("@ENDPOINTS@", &endpoints)
-        };
-        template.lines().map(line).map(|line| line + "\n").collect()
-    }
 }
 
 /// Routes that no call takes: a third each by host, by gRPC service and by path.
@@ -274,6 +211,10 @@ pub struct Place<'p> {
     pub grpc: bool,
     /// Whether every call is written to an access log.
     pub logs: bool,
+    /// What TLS needs.
+    pub files: &'p Certificates,
+    /// Who speaks it.
+    pub tls: Tls,
     /// How large Pigeon's configuration is.
     pub shape: Shape,
 }
@@ -299,36 +240,5 @@ impl Place<'_> {
     /// Where it listens.
     pub fn listen(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_place_of_a_template_stays_empty() {
-        for peer in PEERS {
-            let Some((name, template)) = peer.template() else { continue };
-            for http1 in [false, true] {
-                let folder = Path::new("d");
-                let place = Place {
-                    pigeon: Path::new("p"),
-                    port: 7,
-                    engine: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
-                    folder,
-                    http1,
-                    grpc: !http1,
-                    logs: http1,
-                    shape: Shape::default(),
-                };
-                let text = peer.fill(template, &place);
-                let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-                let code: String = lines.map(|line| format!("{line}\n")).collect();
-                let left = code.replace("\"@type\"", "");
-                assert!(!left.contains('@'), "{name}: {left}");
-                assert!(text.starts_with("# "), "{name} says what it is for");
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! One scenario: rounds, in each of which every peer has its turn.
+//! Scenarios that are compared: rounds, in each of which every peer has its turn at each of them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::Settings;
+use super::certificates::Certificates;
 use super::child::{Children, Running};
 use super::peer::{Peer, Place, Shape};
 use super::results::{Results, Run};
-use super::scenario::{Measure, Scenario};
+use super::scenario::{Measure, Scenario, Tls};
 use crate::load::{self, Extent, Kind, Plan, Report};
 use crate::process;
 
@@ -26,48 +27,38 @@ const RATE_SECONDS: f64 = 2.0;
 ///
 /// # Errors
 /// When there is no engine to be had.
-pub fn scenario(
-    scenario: &Scenario,
+pub fn group(
+    scenarios: &[&Scenario],
     peers: &[Peer],
     settings: &Settings,
     children: &Children,
     results: &mut Results,
 ) -> anyhow::Result<()> {
-    eprintln!("{}: {}", scenario.name, scenario.about);
-    let bench = Bench {
-        scenario,
-        pigeon: &settings.pigeon,
-        cores: settings.cores,
-        logs: settings.logs,
-        shape: Shape::default(),
-        children,
-    };
-    let rate = match scenario.measure {
-        Measure::Latency => Some(settings.rate.map_or_else(|| bench.rate(peers), Ok)?),
-        _ => None,
-    };
+    let mut benches = Vec::new();
+    for scenario in scenarios {
+        eprintln!("{}: {}", scenario.name, scenario.about);
+        let bench = Bench {
+            scenario,
+            pigeon: &settings.pigeon,
+            cores: settings.cores,
+            logs: settings.logs,
+            shape: Shape::default(),
+            children,
+        };
+        let rate = match scenario.measure {
+            Measure::Latency => Some(settings.rate.map_or_else(|| bench.rate(peers), Ok)?),
+            _ => None,
+        };
+        benches.push((bench, rate));
+    }
     for round in 1..=settings.rounds {
-        // Without a proxy there is no memory of one.
-        let memory = scenario.measure == Measure::Memory;
-        for peer in peers.iter().filter(|peer| !memory || **peer != Peer::Direct) {
-            let outcome = bench.one(*peer, rate, settings.seconds);
-            let (report, error) = match outcome {
-                Ok(report) => (Some(report), None),
-                Err(e) => (None, Some(format!("{e:#}"))),
-            };
-            let value = report.as_ref().and_then(|report| bench.value(*peer, report));
-            if let Some(why) = &error {
-                eprintln!("  round {round}, {peer}: {why}");
+        for peer in peers {
+            for (bench, rate) in &benches {
+                // Without a proxy there is no memory of one.
+                if bench.scenario.measure != Measure::Memory || *peer != Peer::Direct {
+                    results.runs.push(bench.run(round, *peer, *rate, settings.seconds));
+                }
             }
-            results.runs.push(Run {
-                scenario: scenario.name.to_owned(),
-                peer: peer.to_string(),
-                at: None,
-                round,
-                value,
-                report,
-                error,
-            });
         }
     }
     Ok(())
@@ -84,6 +75,20 @@ pub(super) struct Bench<'b> {
 }
 
 impl Bench<'_> {
+    /// One measurement; what fails is said and noted.
+    fn run(&self, round: u32, peer: Peer, rate: Option<f64>, seconds: f64) -> Run {
+        let (report, error) = match self.one(peer, rate, seconds) {
+            Ok(report) => (Some(report), None),
+            Err(e) => (None, Some(format!("{e:#}"))),
+        };
+        let scenario = self.scenario.name.to_owned();
+        if let Some(why) = &error {
+            eprintln!("  {scenario}, round {round}, {peer}: {why}");
+        }
+        let value = report.as_ref().and_then(|report| self.value(peer, report));
+        Run { scenario, peer: peer.to_string(), at: None, round, value, report, error }
+    }
+
     /// What counts.
     pub(super) fn value(&self, peer: Peer, report: &Report) -> Option<f64> {
         let watched = report.watched.filter(|_| peer != Peer::Direct);
@@ -113,7 +118,14 @@ impl Bench<'_> {
         seconds: f64,
     ) -> anyhow::Result<Report> {
         let folder = tempfile::tempdir()?;
-        let (engine, address) = self.engine()?;
+        let files = Certificates::make(folder.path())?;
+        // Where nothing in between speaks TLS, callers speak it with the engine.
+        let engine_tls = match self.scenario.tls {
+            Tls::None => false,
+            Tls::Callers => matches!(peer, Peer::Direct | Peer::Splice),
+            Tls::Both => true,
+        };
+        let (engine, address) = self.engine(engine_tls.then_some(&files))?;
         let place = Place {
             pigeon: self.pigeon,
             port: free_port()?,
@@ -122,6 +134,8 @@ impl Bench<'_> {
             http1: self.scenario.is_http1(),
             grpc: self.scenario.is_grpc(),
             logs: self.logs,
+            files: &files,
+            tls: self.scenario.tls,
             shape: self.shape,
         };
         let mut proxy = match peer.command(&place)? {
@@ -131,11 +145,11 @@ impl Bench<'_> {
             None => None,
         };
         let target = if proxy.is_some() { place.listen() } else { address };
-        self.until_it_answers(target, proxy.as_mut())?;
+        self.until_it_answers(target, &files, proxy.as_mut())?;
         if let Some(proxy) = &proxy {
             until_at_rest(proxy.pid());
         }
-        let mut plan = self.scenario.plan(target, seconds);
+        let mut plan = self.scenario.plan(target, &files, seconds);
         plan.rate = rate;
         plan.watch = Some(proxy.as_ref().unwrap_or(&engine).pid());
         let report = self.load(&plan)?;
@@ -143,13 +157,17 @@ impl Bench<'_> {
         Ok(report)
     }
 
-    fn engine(&self) -> anyhow::Result<(Running, SocketAddr)> {
+    fn engine(&self, tls: Option<&Certificates>) -> anyhow::Result<(Running, SocketAddr)> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["engine", "--until-stdin-ends"]).stdout(Stdio::piped());
         if self.scenario.flush_each() {
             command.arg("--flush-each");
         }
         command.arg(format!("--addresses={}", self.shape.endpoints));
+        if let Some(files) = tls {
+            command.arg("--tls-certificate").arg(&files.certificate);
+            command.arg("--tls-key").arg(&files.key);
+        }
         let core = self.cores.map(|(_, load)| load);
         let mut engine = self.children.start(&mut command, core)?;
         let address = engine.first_line()?.parse().context("the engine says no address")?;
@@ -160,12 +178,14 @@ impl Bench<'_> {
     fn until_it_answers(
         &self,
         target: SocketAddr,
+        files: &Certificates,
         mut proxy: Option<&mut Running>,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
         let kind = if self.scenario.is_grpc() { Kind::Unary } else { self.scenario.kind() };
         let size = if kind == Kind::Http1 { 0 } else { 16 };
-        let plan = Plan { size, extent: Extent::Calls(1), ..Plan::new(target, kind) };
+        let (tls, extent) = (self.scenario.caller(files), Extent::Calls(1));
+        let plan = Plan { size, extent, tls, ..Plan::new(target, kind) };
         loop {
             let failure = match load::run(&plan) {
                 Ok(report) if report.calls > 0 => return Ok(()),

@@ -9,9 +9,9 @@ use super::peer::{Peer, Shape};
 use super::plot;
 use super::results::{Results, Run};
 use super::run::Bench;
-use super::scenario::{Measure, Scenario};
+use super::scenario::{Scenario, unary};
 use super::table::number;
-use crate::load::{Kind, Report};
+use crate::load::Report;
 use crate::subscribers;
 
 /// What becomes larger.
@@ -108,16 +108,7 @@ impl Curve {
 
     /// The work at one point.
     fn scenario(&self, at: u64) -> (Scenario, Shape) {
-        let mut scenario = Scenario {
-            name: self.name,
-            about: self.about,
-            measure: Measure::Cpu,
-            kind: Kind::Unary,
-            connections: 8,
-            streams: 16,
-            size: 16,
-            in_flight: 1,
-        };
+        let mut scenario = unary(self.name, self.about, 8, 16);
         let mut shape = Shape::default();
         let many = at as usize;
         match self.axis {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::plan::{Kind, Plan};
 use super::report::Tally;
 use crate::wire::messages::{Messages, PREFIX, put_prefix};
+use crate::wire::tls::{Clients, H2, HTTP1};
 use crate::wire::waiting::Waiting;
 
 /// Messages begin at one of so many places of the pattern, so that one taken for another shows.
@@ -23,15 +24,27 @@ pub struct Shared<'p> {
     pub now: Instant,
     /// Calls begun.
     pub begun: u64,
+    /// Who speak TLS.
+    pub clients: Option<Clients>,
     pattern: Vec<u8>,
 }
 
 impl<'p> Shared<'p> {
     /// Before the first call.
-    pub fn new(plan: &'p Plan, tally: Tally) -> Self {
+    ///
+    /// # Errors
+    /// When what TLS needs is no good.
+    pub fn new(plan: &'p Plan, tally: Tally) -> anyhow::Result<Self> {
+        let protocol = if plan.kind == Kind::Http1 { HTTP1 } else { H2 };
+        let clients = plan.tls.as_ref().map(|tls| {
+            let many = tls.resume.then_some(plan.connections);
+            Clients::new(&tls.ca, &tls.name, protocol, many)
+        });
+        let clients = clients.transpose()?;
         let mut random = fastrand::Rng::with_seed(1);
         let pattern = (0..plan.size + PLACES as usize).map(|_| random.u8(..)).collect();
-        Self { plan, tally, stopping: false, now: Instant::now(), begun: 0, pattern }
+        let now = Instant::now();
+        Ok(Self { plan, tally, stopping: false, now, begun: 0, clients, pattern })
     }
 
     /// The content of the n-th message of a call.

@@ -18,12 +18,15 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects, in the place `n`.
     ///
     /// # Errors
     /// When nobody listens there.
-    pub fn open(shared: &Shared<'_>) -> std::io::Result<Self> {
-        let socket = Socket::connect(shared.plan.target)?;
+    pub fn open(shared: &Shared<'_>, n: usize) -> std::io::Result<Self> {
+        let mut socket = Socket::connect(shared.plan.target)?;
+        if let Some(clients) = &shared.clients {
+            socket = socket.secured(clients.session(n).map_err(std::io::Error::other)?);
+        }
         Ok(match shared.plan.kind {
             Kind::Http1 => Self::Http1(Http1::new(socket, shared)),
             _ => Self::Http2(Box::new(Http2::new(socket, shared))),
@@ -79,9 +82,9 @@ impl Connection {
     }
 
     /// Whether the server has greeted, and whether each of `streams` has had an answer.
-    pub fn is_ready(&self, streams: usize) -> bool {
+    pub fn is_ready(&mut self, streams: usize) -> bool {
         match self {
-            Self::Http1(_) => true,
+            Self::Http1(h1) => h1.socket.tls().is_none_or(|tls| !tls.is_handshaking()),
             Self::Http2(h2) => h2.is_settled() && h2.answered() >= streams.min(h2.limit()),
         }
     }

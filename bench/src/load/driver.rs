@@ -8,10 +8,11 @@ use anyhow::{Context as _, bail};
 use super::call::Shared;
 use super::connection::Connection;
 use super::plan::{Extent, Kind, Plan};
-use super::report::{Report, Tally, Watched};
+use super::report::{Handshakes, Report, Tally, Watched};
 use crate::process;
 use crate::wire::poll::Poll;
 use crate::wire::socket::{Got, READ};
+use crate::wire::tls::Session;
 
 /// How long calls under way may take to end after the time is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ const MOST_DUE: usize = 1_000_000;
 /// # Errors
 /// When the target cannot be reached, or loses connection after connection.
 pub fn run(plan: &Plan) -> anyhow::Result<Report> {
-    let shared = Shared::new(plan, Tally::new()?);
+    let shared = Shared::new(plan, Tally::new()?)?;
     let poll = Poll::new()?;
     let mut driver = Driver {
         poll,
@@ -137,7 +138,7 @@ impl Driver<'_> {
         self.connect(1)?;
         let streams =
             if self.shared.plan.kind == Kind::Bidi { self.shared.plan.streams } else { 0 };
-        let ready = |d: &Self| d.connections.iter().all(|c| c.is_ready(streams));
+        let ready = |d: &mut Self| d.connections.iter_mut().all(|c| c.is_ready(streams));
         self.turns(Instant::now() + OPENING, ready)?;
         std::thread::sleep(IDLE);
         let mark = Mark::now(self.shared.plan);
@@ -154,7 +155,7 @@ impl Driver<'_> {
 
     fn connect(&mut self, count: usize) -> anyhow::Result<()> {
         for n in 0..count {
-            let connection = Connection::open(&self.shared)
+            let connection = Connection::open(&self.shared, self.connections.len())
                 .with_context(|| format!("cannot connect to {}", self.shared.plan.target))?;
             self.add(connection, None)?;
             // Else a peer's backlog overflows.
@@ -181,13 +182,13 @@ impl Driver<'_> {
         self.connections.iter().map(Connection::running).sum()
     }
 
-    fn all_calls_ended(&self) -> bool {
+    fn all_calls_ended(&mut self) -> bool {
         matches!(self.shared.plan.extent, Extent::Calls(most) if self.shared.begun >= most)
             && self.running() == 0
     }
 
     /// Goes on until `end`, or until `done`.
-    fn turns(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+    fn turns(&mut self, end: Instant, done: impl Fn(&mut Self) -> bool) -> anyhow::Result<()> {
         let mut buffer = vec![0; READ];
         self.shared.now = Instant::now();
         loop {
@@ -219,6 +220,9 @@ impl Driver<'_> {
         loop {
             let connection = &mut self.connections[n];
             let got = connection.socket().read(buffer);
+            if let Some(resumed) = connection.socket().tls().and_then(Session::resumed) {
+                self.shared.tally.greeted(resumed);
+            }
             let (Got::More(count) | Got::Last(count)) = got else { return self.lost(n) };
             if count > 0 && connection.receive(&buffer[..count], &mut self.shared).is_err() {
                 self.shared.tally.fail("malformed");
@@ -249,7 +253,12 @@ impl Driver<'_> {
             && self.shared.begun < most
             && connection.has_room(&self.shared)
         {
-            connection.begin(self.shared.now, &mut self.shared);
+            // A call with a connection of its own takes as long as both.
+            let due = match self.shared.plan.fresh {
+                true => connection.socket().opened(),
+                false => self.shared.now,
+            };
+            connection.begin(due, &mut self.shared);
         }
     }
 
@@ -288,7 +297,11 @@ impl Driver<'_> {
     }
 
     fn lost(&mut self, n: usize) -> anyhow::Result<()> {
-        self.connections[n].lose(&mut self.shared);
+        let connection = &mut self.connections[n];
+        connection.lose(&mut self.shared);
+        if let Some(fault) = connection.socket().tls().and_then(|tls| tls.fault()) {
+            self.shared.tally.fail(fault);
+        }
         self.losses += 1;
         if self.losses > LOSSES * self.shared.plan.connections {
             let target = self.shared.plan.target;
@@ -298,7 +311,8 @@ impl Driver<'_> {
     }
 
     fn replace(&mut self, n: usize) -> anyhow::Result<()> {
-        let connection = Connection::open(&self.shared)
+        self.connections[n].socket().leave();
+        let connection = Connection::open(&self.shared, n)
             .with_context(|| format!("{} is gone", self.shared.plan.target))?;
         self.add(connection, Some(n))?;
         if self.shared.plan.kind == Kind::Http1 && self.due.every.is_none() {
@@ -321,14 +335,6 @@ impl Driver<'_> {
             resident_before: mark.resident,
             resident_after: now.resident,
         });
-        let mut notes = Vec::new();
-        let limit = self.connections.iter().map(Connection::limit).min().unwrap_or(usize::MAX);
-        if limit < plan.streams {
-            notes.push(format!(
-                "the server allows {limit} streams per connection, not {}",
-                plan.streams
-            ));
-        }
         Report {
             seconds,
             calls: tally.calls,
@@ -339,7 +345,27 @@ impl Driver<'_> {
             unsent: 0,
             own_cpu_us: per_unit(now.own.saturating_sub(mark.own)),
             watched,
-            notes,
+            handshakes: plan.tls.as_ref().map(|_| tally.handshakes),
+            notes: self.notes(),
         }
+    }
+
+    /// What is not as it was meant to be.
+    fn notes(&self) -> Vec<String> {
+        let plan = self.shared.plan;
+        let mut notes = Vec::new();
+        let limit = self.connections.iter().map(Connection::limit).min().unwrap_or(usize::MAX);
+        if limit < plan.streams {
+            notes.push(format!(
+                "the server allows {limit} streams per connection, not {}",
+                plan.streams
+            ));
+        }
+        let Handshakes { full, resumed } = self.shared.tally.handshakes;
+        let resume = plan.tls.as_ref().is_some_and(|tls| tls.resume);
+        if resume && plan.fresh && full * 10 > resumed {
+            notes.push(format!("only {resumed} of {} sessions were resumed", full + resumed));
+        }
+        notes
     }
 }

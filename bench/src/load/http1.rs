@@ -16,7 +16,7 @@ pub struct Http1 {
     input: Vec<u8>,
     /// The request under way: its number, and when it was to begin.
     running: Option<(u64, Instant)>,
-    /// The server closes after this answer.
+    /// No other comes after this answer.
     closing: bool,
 }
 
@@ -56,6 +56,7 @@ impl Http1 {
     /// Begins a call that was to begin when it was `due`.
     pub fn begin(&mut self, due: Instant, shared: &mut Shared<'_>) {
         self.running = Some((shared.begun, due));
+        self.closing |= shared.plan.fresh;
         self.socket.out.extend_from_slice(self.head.as_bytes());
         self.socket.out.extend_from_slice(shared.message(shared.begun, 0));
         shared.begun += 1;

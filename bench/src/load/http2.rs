@@ -25,7 +25,7 @@ pub struct Http2 {
     calls: Streams<Call>,
     blocked: Vec<u32>,
     next: u32,
-    /// The server takes no more calls here.
+    /// No more calls begin here.
     going: bool,
 }
 
@@ -75,6 +75,7 @@ impl Http2 {
             self.request.limit(self.link.peer_table);
         }
         self.next += 2;
+        self.going |= shared.plan.fresh;
         let mut call = Call::new(shared.begun, due, self.link.initial);
         shared.begun += 1;
         let out = &mut self.link.socket.out;

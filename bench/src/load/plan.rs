@@ -1,6 +1,7 @@
 //! What a run is to do.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::SERVICE;
@@ -58,6 +59,17 @@ pub enum Extent {
     Idle,
 }
 
+/// TLS with the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Who signs its certificate, PEM.
+    pub ca: PathBuf,
+    /// The name that its certificate is for.
+    pub name: String,
+    /// Whether connections after the first resume its session.
+    pub resume: bool,
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -85,6 +97,10 @@ pub struct Plan {
     pub timeout: bool,
     /// Whether each message is written at once; else with everything of the same turn.
     pub flush_each: bool,
+    /// Whether every call has a connection of its own.
+    pub fresh: bool,
+    /// None: in the clear.
+    pub tls: Option<Tls>,
     /// The process whose CPU time and memory are read at the beginning and the end.
     pub watch: Option<u32>,
 }
@@ -105,6 +121,8 @@ impl Plan {
             metadata: Vec::new(),
             timeout: false,
             flush_each: false,
+            fresh: false,
+            tls: None,
             watch: None,
         }
     }
@@ -141,6 +159,12 @@ impl Plan {
         args.extend(self.metadata.iter().map(|(name, value)| format!("--metadata={name}={value}")));
         args.extend(self.timeout.then(|| "--timeout".to_owned()));
         args.extend(self.flush_each.then(|| "--flush-each".to_owned()));
+        args.extend(self.fresh.then(|| "--fresh".to_owned()));
+        if let Some(tls) = &self.tls {
+            args.push(format!("--tls-ca={}", tls.ca.display()));
+            args.push(format!("--tls-name={}", tls.name));
+            args.extend(tls.resume.then(|| "--tls-resume".to_owned()));
+        }
         args
     }
 
@@ -152,7 +176,7 @@ impl Plan {
         let length = self.size.to_string();
         let mut fields = vec![
             (":method", "POST"),
-            (":scheme", "http"),
+            (":scheme", if self.tls.is_some() { "https" } else { "http" }),
             (":path", path.as_str()),
             (":authority", authority.as_str()),
         ];

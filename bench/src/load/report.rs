@@ -27,6 +27,9 @@ pub struct Report {
     pub own_cpu_us: f64,
     /// What the watched process used.
     pub watched: Option<Watched>,
+    /// Of TLS: those within the time measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
     /// What else one has to know.
     pub notes: Vec<String>,
 }
@@ -48,6 +51,15 @@ pub struct Latency {
     pub max: f64,
 }
 
+/// TLS handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// With a certificate.
+    pub full: u64,
+    /// With a ticket.
+    pub resumed: u64,
+}
+
 /// Of the watched process and all below it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Watched {
@@ -66,6 +78,7 @@ pub(super) struct Tally {
     pub(super) calls: u64,
     pub(super) messages: u64,
     pub(super) failures: BTreeMap<String, u64>,
+    pub(super) handshakes: Handshakes,
     pub(super) histogram: Histogram<u64>,
 }
 
@@ -73,17 +86,24 @@ impl Tally {
     pub(super) fn new() -> Result<Self, hdrhistogram::CreationError> {
         // 100 ns to 10 minutes, three digits.
         let histogram = Histogram::new_with_bounds(100, 600_000_000_000, 3)?;
-        Ok(Self { calls: 0, messages: 0, failures: BTreeMap::new(), histogram })
+        let (failures, handshakes) = (BTreeMap::new(), Handshakes::default());
+        Ok(Self { calls: 0, messages: 0, failures, handshakes, histogram })
     }
 
     /// Forgets what was measured; failures stay.
     pub(super) fn restart(&mut self) {
         (self.calls, self.messages) = (0, 0);
+        self.handshakes = Handshakes::default();
         self.histogram.reset();
     }
 
     pub(super) fn took(&mut self, time: Duration) {
         self.histogram.saturating_record(time.as_nanos() as u64);
+    }
+
+    pub(super) fn greeted(&mut self, resumed: bool) {
+        let count = if resumed { &mut self.handshakes.resumed } else { &mut self.handshakes.full };
+        *count += 1;
     }
 
     pub(super) fn fail(&mut self, kind: &str) {
