@@ -334,7 +334,7 @@ fn what_is_wrong_with_tls_is_said() {
     for (target, tls, said) in [
         (engine.1, Tls { ca: stranger, ..tls.clone() }, "invalid peer certificate"),
         (engine.1, Tls { name: "other.example".to_owned(), ..tls.clone() }, "other.example"),
-        (clear.1, tls.clone(), "TLS: "),
+        (clear.1, tls.clone(), "does it speak TLS?"),
         (engine.1, Tls { ca: nothing, ..tls.clone() }, "nothing.pem"),
         (engine.1, Tls { name: "not a name".to_owned(), ..tls }, "cannot be in a certificate"),
     ] {

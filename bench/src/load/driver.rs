@@ -20,6 +20,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3);
 /// How long opening everything of an idle run may take.
 const OPENING: Duration = Duration::from_secs(60);
+/// How long the first TLS handshake may take: who speaks no TLS may wait for ever for more of it.
+const GREETING: Duration = Duration::from_secs(10);
 /// Connections that may be lost, per connection, before a run is given up.
 const LOSSES: usize = 20;
 /// Calls that may be due and not begun, before a run at a fixed rate says that it is behind.
@@ -39,6 +41,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
         due: Due::new(plan.rate),
         losses: 0,
         dirty: Vec::new(),
+        greeting: plan.tls.as_ref().map(|_| Instant::now() + GREETING),
     };
     if plan.extent == Extent::Idle { driver.idle() } else { driver.busy() }
 }
@@ -50,6 +53,8 @@ struct Driver<'p> {
     due: Due,
     losses: usize,
     dirty: Vec<usize>,
+    /// Until when the first handshake has to be over, while none is.
+    greeting: Option<Instant>,
 }
 
 /// Calls of a fixed rate that are due.
@@ -198,7 +203,12 @@ impl Driver<'_> {
             if self.shared.now >= end || done(self) {
                 return Ok(());
             }
+            if self.greeting.is_some_and(|greeting| self.shared.now >= greeting) {
+                let target = self.shared.plan.target;
+                bail!("no TLS handshake with {target} within {GREETING:?}; does it speak TLS?");
+            }
             let next = if self.due.every.is_some() { end.min(self.due.next) } else { end };
+            let next = self.greeting.map_or(next, |greeting| next.min(greeting));
             let ready = self.poll.wait(Some(next.saturating_duration_since(self.shared.now)))?;
             for n in 0..ready {
                 let ready = self.poll.ready(n);
@@ -222,6 +232,7 @@ impl Driver<'_> {
             let got = connection.socket().read(buffer);
             if let Some(resumed) = connection.socket().tls().and_then(Session::resumed) {
                 self.shared.tally.greeted(resumed);
+                self.greeting = None;
             }
             let (Got::More(count) | Got::Last(count)) = got else { return self.lost(n) };
             if count > 0 && connection.receive(&buffer[..count], &mut self.shared).is_err() {

@@ -174,7 +174,12 @@ impl Session {
         }
         let (open, sealed) = buffer.split_at_mut(buffer.len().midpoint(RECORD));
         let got = read(stream, sealed);
-        let (Got::More(n) | Got::Last(n)) = got else { return Got::End };
+        let (Got::More(n) | Got::Last(n)) = got else {
+            if self.is_handshaking() {
+                self.fault = Some("TLS: the other side left during the handshake".to_owned());
+            }
+            return Got::End;
+        };
         match self.open(&sealed[..n], open) {
             // An end that came with the bytes is said after them.
             Ok(count) if self.closed => Got::More(count),
