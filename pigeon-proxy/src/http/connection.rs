@@ -235,21 +235,31 @@ async fn http1_connection(
     let ends = http1::UpgradeableConnection::graceful_shutdown;
     // To close one that is idle at once would meet a request on its way; the next answer says close.
     until_end(Box::pin(connection).as_mut(), tight, phase.clone(), Phase::Late, ends).await;
-    let change = match told.after()? {
-        After::Http2(change) => change,
+    match told.after()? {
+        After::Http2(change) => Box::pin(changed(change, client, settings, phase)).await,
         After::Tunnel(tunnel) => {
             tokio::select! {
                 () = tunnel.run() => {}
                 () = at_least(&mut phase, Phase::Cut) => {}
             }
-            return None;
+            None
         }
-    };
-    let changed = tokio::select! {
+    }
+}
+
+/// What a connection goes on as that changes to HTTP/2; nothing if it does not come to that.
+async fn changed(
+    change: Change,
+    client: Arc<Client>,
+    settings: Arc<Listener>,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<Carried> {
+    let done = tokio::time::timeout(settings.header_timeout.duration(), change.done());
+    let socket = tokio::select! {
         () = at_least(&mut phase, Phase::Late) => return None,
-        changed = tokio::time::timeout(timeout, change.done()) => changed.ok()?,
+        done = done => done.ok()?.ok()?,
     };
-    match http2(changed.ok()?, client, settings, phase) {
+    match http2(socket, client, settings, phase) {
         Next::End => None,
         Next::Relayed(relayed) => Some(Box::pin(relayed.run())),
         Next::General(connection) => Some(Box::pin(async {
