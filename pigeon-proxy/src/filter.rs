@@ -137,7 +137,7 @@ impl Filters {
     /// The first filter that does not let it pass.
     pub fn run(&self, asked: &Asked<'_>) -> Result<Passed, Stop> {
         let identity = self.identity.as_ref().map(|gate| gate.run(asked)).transpose()?;
-        self.limits.pass(asked)?;
+        self.limits.pass(asked, identity.as_deref())?;
         if let Some(limit) = self.max_body {
             declared_fits(limit, asked)?;
         }

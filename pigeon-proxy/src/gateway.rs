@@ -16,6 +16,7 @@ use self::connections::Connections;
 pub use self::connections::OpenConnection;
 pub(crate) use self::connections::Tally;
 use crate::engine::{CLASSES, Cause, Clock, Engine, Member, Registry, Standing, State};
+use crate::filter::identity::KeySource;
 use crate::guard::watch::descriptors_open;
 use crate::guard::{Guard, Level};
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub struct Gateway {
     /// A table was installed.
     installed: Notify,
     tls: ListenerTls,
+    /// Other sources of keys may be to be followed.
+    keys: Notify,
 }
 
 /// The TLS of the listeners that are open.
@@ -128,6 +131,7 @@ impl Gateway {
             connections: Arc::default(),
             installed: Notify::new(),
             tls: ListenerTls::default(),
+            keys: Notify::new(),
         });
         let weak = Arc::downgrade(&gateway);
         let shown = metrics.downgrade();
@@ -137,6 +141,7 @@ impl Gateway {
                 let (guard, open) = (gateway.guard(), descriptors_open());
                 metrics.set_guard(open, guard.descriptors(), guard.is_short(), guard.memory());
                 metrics.set_certificates(&gateway.tls_shown());
+                metrics.set_jwks(gateway.key_sources().iter().map(|source| source.shown()));
                 let spans = gateway.tracer().map_or(0, |tracer| tracer.lost());
                 metrics.set_lost(gateway.access_log.lost(), spans);
             }
@@ -154,6 +159,7 @@ impl Gateway {
         self.table.store(Some(Arc::new(table)));
         self.installed.notify_one();
         self.tls.asked.notify_one();
+        self.keys.notify_one();
     }
 
     /// Resolves after a configuration was installed; for one listener.
@@ -176,9 +182,20 @@ impl Gateway {
         &self.tls
     }
 
-    /// Has the files of TLS looked at now.
+    /// Has the files of TLS and the keys of tokens looked at now.
     pub fn reload_tls(&self) {
         self.tls.asked.notify_one();
+        self.key_sources().iter().for_each(|source| source.ask());
+    }
+
+    /// Where the keys are that tokens are checked with.
+    pub fn key_sources(&self) -> Vec<Arc<KeySource>> {
+        self.table().map(|table| table.callers().key_sources()).unwrap_or_default()
+    }
+
+    /// Resolves after a configuration was installed; for whoever follows the sources of keys.
+    pub(crate) async fn keys_asked(&self) {
+        self.keys.notified().await;
     }
 
     /// Whatever has files of TLS.

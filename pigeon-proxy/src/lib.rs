@@ -16,6 +16,7 @@ pub mod h2;
 pub mod health;
 pub mod http;
 pub mod http1;
+pub mod jwks;
 pub mod limit;
 pub mod listen;
 pub mod logs;

@@ -3,6 +3,7 @@
 
 mod call;
 pub mod config;
+mod jwks;
 mod shadow;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +13,10 @@ use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 
 use self::call::CallVecs;
 pub use self::call::{CallSeries, Code, RouteTotals};
+use self::jwks::JwksGauges;
 use self::shadow::ShadowVecs;
 pub use self::shadow::{Copied, OpenCopy, ShadowSeries};
+use crate::filter::identity::ShownKeys;
 use crate::gateway::EngineUsage;
 use crate::guard::Level;
 use crate::tls::Shown;
@@ -45,6 +48,7 @@ struct Gauges {
     fds_limit: IntGauge,
     overload: IntGaugeVec,
     tls: TlsGauges,
+    jwks: JwksGauges,
     log_lost: IntCounter,
     spans_lost: IntCounter,
 }
@@ -198,6 +202,11 @@ impl Metrics {
         self.0.gauges.tls.reload_errors.with_label_values(&[object]).inc();
     }
 
+    /// Sets what is known of the keys of tokens.
+    pub fn set_jwks(&self, shown: impl Iterator<Item = ShownKeys>) {
+        self.0.gauges.jwks.set(shown);
+    }
+
     /// Sets what of the system is in use, and what is short.
     pub fn set_guard(&self, open: Option<u32>, limit: Option<u32>, short: bool, memory: Level) {
         let g = &self.0.gauges;
@@ -280,6 +289,7 @@ impl Gauges {
                 &["resource"],
             ),
             tls: TlsGauges::new(r),
+            jwks: JwksGauges::new(r),
             spans_lost: counter(
                 r,
                 "pigeon_trace_spans_dropped_total",

@@ -27,6 +27,13 @@ pub enum Rejection {
     Unauthenticated(Lack),
     /// Who calls is known, and may not.
     Forbidden,
+    /// Who calls is known, and its token does not say what the route asks for.
+    Lacks {
+        /// The claim.
+        claim: String,
+    },
+    /// The keys that the call's token is to be checked with are not there, or not yet.
+    NoKeys,
     /// More calls than the route, the caller or its address may make.
     RateLimited {
         /// When there is room for one more.
@@ -135,7 +142,8 @@ impl Rejection {
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::Unauthenticated(_) => Reason::Unauthenticated,
-            Self::Forbidden => Reason::Forbidden,
+            Self::Forbidden | Self::Lacks { .. } => Reason::Forbidden,
+            Self::NoKeys => Reason::NoKeys,
             Self::RateLimited { .. } => Reason::RateLimited,
             Self::Saturated { .. } => Reason::Saturated,
             Self::Deadline => Reason::Deadline,
@@ -173,9 +181,11 @@ impl Rejection {
     pub fn retry(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry } | Self::Saturated { retry } => Some(*retry),
-            Self::Draining | Self::EndpointDrained | Self::NoConfig | Self::Overloaded => {
-                Some(Duration::from_secs(1))
-            }
+            Self::Draining
+            | Self::EndpointDrained
+            | Self::NoConfig
+            | Self::NoKeys
+            | Self::Overloaded => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -188,6 +198,9 @@ impl Rejection {
             }
             Self::BadRequest { why } => (*why).into(),
             Self::Unauthenticated(lack) => lack.sentence().into(),
+            Self::Lacks { claim } => {
+                format!("the token does not have the {claim} that is needed here").into()
+            }
             Self::MessageTooLarge { limit } => {
                 format!("a message of the call is longer than the {limit} bytes allowed").into()
             }

@@ -88,7 +88,7 @@ impl Table {
         let copied =
             routes.iter().filter_map(|(name, r)| Some((*name, &r.shadow.as_ref()?.engine)));
         let mut copies = metrics.shadow_series(copied).into_iter();
-        let callers = Directory::compile(snapshot, before.map(|t| &t.callers));
+        let callers = Directory::compile(snapshot, before.map(|t| &t.callers), now);
         let mut budgets = HashMap::new();
         let mut filters = HashMap::new();
         let mut entry = |name: &Name, route: &Route| {
@@ -133,6 +133,11 @@ impl Table {
     /// The route of the raw connections of a listener.
     pub fn raw(&self, listener: &Name) -> Option<&Arc<RouteEntry>> {
         self.raw.get(listener)
+    }
+
+    /// Whoever is known to call.
+    pub fn callers(&self) -> &Directory {
+        &self.callers
     }
 
     /// The budget of a route's retries.

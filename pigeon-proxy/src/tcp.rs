@@ -143,7 +143,7 @@ async fn carry(
     };
     let hash = {
         let settings = engine.settings();
-        settings.hash_key.as_ref().and_then(|key| hash_of(key, |_| None, client.peer))
+        settings.hash_key.as_ref().and_then(|key| hash_of(key, |_| None, (client.peer, None)))
     };
     let reached = tokio::select! {
         biased;

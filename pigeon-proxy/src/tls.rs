@@ -22,7 +22,7 @@ pub use self::held::{Held, Shown, ShownCertificate};
 pub use self::inbound::Inbound;
 pub(crate) use self::inbound::identity;
 pub use self::outbound::{Outbound, usable};
-pub(crate) use self::outbound::{Speaks, is_no_protocol};
+pub(crate) use self::outbound::{Speaks, dial, is_no_protocol};
 pub(crate) use self::reload::Side;
 pub(crate) use self::session::{Got, Session};
 pub(crate) use self::stream::Stream;

@@ -63,6 +63,8 @@ mod tcp;
 #[path = "calls/tls.rs"]
 mod tls;
 #[cfg(feature = "otlp")]
+#[path = "calls/tokens.rs"]
+mod tokens;
 #[path = "calls/traces.rs"]
 mod traces;
 #[path = "calls/unreachable.rs"]

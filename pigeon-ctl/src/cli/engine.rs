@@ -112,7 +112,7 @@ pub struct EngineFields {
     /// How an endpoint is chosen: least-connections, random, round-robin, p2c, hash or hash:HEADER
     #[arg(long, value_name = "HOW", value_parser = values::balance)]
     pub lb: Option<Balance>,
-    /// What --lb hash tells calls apart by: source or header:NAME
+    /// What --lb hash tells calls apart by: source, tenant or header:NAME
     #[arg(long, value_name = "KEY")]
     pub hash_key: Option<String>,
     /// Time in which a new or returning endpoint gets up to its full share, such as 30s

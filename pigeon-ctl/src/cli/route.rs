@@ -233,8 +233,8 @@ pub struct LimitFields {
     /// Calls that may come at once; without it, what the rate gives in one second
     #[arg(long, value_name = "N", requires = "rate")]
     pub burst: Option<u32>,
-    /// Whose calls are counted together: all of the route, or those of each source address
-    #[arg(long, value_name = "route|source", requires = "rate")]
+    /// Whose calls are counted together: all of the route, or those of each source address, tenant or caller
+    #[arg(long, value_name = "route|source|tenant|caller", requires = "rate")]
     pub rate_per: Option<String>,
 }
 

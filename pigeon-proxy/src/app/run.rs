@@ -130,6 +130,8 @@ impl Proxy {
         tasks.spawn(guard::watch::run(Arc::clone(&self.gateway), limit, stop.clone()));
         let gateway = Arc::clone(&self.gateway);
         tasks.spawn(crate::tls::reload::run(gateway, self.timings, stop.clone()));
+        let gateway = Arc::clone(&self.gateway);
+        tasks.spawn(crate::jwks::run(gateway, self.timings, stop.clone()));
         if let Some(follow) = self.gateway.access_log().follow_calls() {
             // Until the end: calls go on while the proxy drains.
             tokio::spawn(follow);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +18,8 @@ use crate::takeover::successor;
 
 /// The socket for a take-over in the state directory.
 const SOCKET: &str = "takeover.sock";
+/// How long it is worth waiting for the keys of tokens.
+const KEYS: Duration = Duration::from_secs(3);
 
 impl TakeoverConfig {
     /// Where a running proxy waits for its successor.
@@ -83,6 +86,8 @@ pub(super) async fn begin(
     if !listens {
         return Err(failed(io::Error::other("none of its own listeners can be opened")));
     }
+    // Calls with tokens go on, too; until there are keys the running process takes them.
+    crate::jwks::first(gateway, KEYS).await;
     let taken = inherited.ready(gateway).await.map_err(failed)?;
     gate.send_replace(Gate::Open);
     let (released, told) = oneshot::channel();

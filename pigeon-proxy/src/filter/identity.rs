@@ -5,14 +5,21 @@
 
 pub mod credential;
 mod directory;
+mod keys;
+mod remembered;
+mod source;
+mod token;
+mod tokens;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pigeon_proto::model::{Auth, AuthMethod, Name};
 
 pub use self::directory::Directory;
+pub use self::keys::{KeySet, LARGEST};
+pub use self::source::{KeySource, Looked, ShownKeys};
 use super::Asked;
 use crate::reject::{Lack, Rejection};
 
@@ -44,7 +51,7 @@ pub enum How {
 }
 
 impl Identity {
-    fn new(tenant: Option<Name>, subject: &str, how: How) -> Arc<Self> {
+    pub(super) fn new(tenant: Option<Name>, subject: &str, how: How) -> Arc<Self> {
         let header = escaped(subject);
         Arc::new(Self { tenant, subject: subject.to_owned(), how, header })
     }
@@ -84,6 +91,8 @@ fn escaped(subject: &str) -> String {
 pub(super) struct Gate {
     methods: Vec<AuthMethod>,
     tenants: BTreeSet<Name>,
+    /// What tokens must say.
+    claims: BTreeMap<String, String>,
     directory: Arc<Directory>,
 }
 
@@ -92,6 +101,7 @@ impl Gate {
         Self {
             methods: auth.methods.clone(),
             tenants: auth.tenants.iter().cloned().collect(),
+            claims: auth.claims.clone(),
             directory: Arc::clone(directory),
         }
     }
@@ -125,7 +135,11 @@ impl Gate {
                         return self.directory.of_key(key, now);
                     }
                 }
-                AuthMethod::Jwt => {}
+                AuthMethod::Jwt => {
+                    if let Some(token) = credential::token(asked.header) {
+                        return self.of_token(asked, token, now);
+                    }
+                }
                 AuthMethod::Certificate => {
                     if let Some(certificate) = asked.certificate {
                         return Ok(self.directory.of_certificate(certificate));
@@ -135,12 +149,32 @@ impl Gate {
         }
         refuse("there is no credential", Lack::Missing)
     }
+
+    fn of_token(
+        &self,
+        asked: &Asked<'_>,
+        token: &[u8],
+        now: u64,
+    ) -> Result<Arc<Identity>, Rejection> {
+        let verified = self.directory.of_token(asked, token, now)?;
+        let lacks =
+            |(name, wanted): &(&String, &String)| !token::says(&verified.claims, name, wanted);
+        match self.claims.iter().find(lacks) {
+            Some((claim, _)) => Err(Rejection::Lacks { claim: claim.clone() }),
+            None => Ok(Arc::clone(&verified.identity)),
+        }
+    }
 }
 
 /// Says in the log why; callers learn no more than `lack`.
 fn refuse<T>(why: &str, lack: Lack) -> Result<T, Rejection> {
+    Err(refusal(why, lack))
+}
+
+/// See [`refuse`].
+fn refusal(why: &str, lack: Lack) -> Rejection {
     tracing::debug!(why, "a caller is not known");
-    Err(Rejection::Unauthenticated(lack))
+    Rejection::Unauthenticated(lack)
 }
 
 /// Seconds after 1970.

@@ -1,11 +1,14 @@
-//! Limits: so many calls of a route in a time, of all callers together or of each.
+//! Limits: so many calls of a route in a time, of all callers together, or of each source, tenant or caller.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pigeon_proto::model::{Limit, LimitPer};
 
 use super::Asked;
+use super::identity::Identity;
 use crate::limit::{Bucket, Rule, Sources, source};
 use crate::reject::Rejection;
 
@@ -14,6 +17,8 @@ use crate::reject::Rejection;
 pub(super) struct Limits {
     /// What moments are counted from.
     start: Instant,
+    /// Tells callers apart; nobody outside knows how.
+    hasher: RandomState,
     limits: Box<[Limiter]>,
 }
 
@@ -27,7 +32,16 @@ struct Limiter {
 #[derive(Clone, Debug)]
 enum Tokens {
     Route(Arc<Bucket>),
-    Source(Arc<Sources>),
+    /// Of each source, tenant or caller.
+    Each(LimitPer, Arc<Sources>),
+}
+
+/// A call, as limits see it.
+#[derive(Clone, Copy)]
+struct Counted<'a> {
+    peer: IpAddr,
+    identity: Option<&'a Identity>,
+    now: u64,
 }
 
 impl Limits {
@@ -36,7 +50,8 @@ impl Limits {
     pub(super) fn new(limits: &[Limit], before: Option<&Limits>, now: Instant) -> Self {
         let start = before.map_or(now, |before| before.start);
         let old: Vec<&Limiter> = before.into_iter().flat_map(|b| &b.limits).collect();
-        let mut seen = [0, 0];
+        let hasher = before.map_or_else(RandomState::new, |before| before.hasher.clone());
+        let mut seen = [0; LimitPer::ALL.len()];
         let limiter = |limit: &Limit| {
             // The first per source follows the first per source, whatever stands between them.
             let at = &mut seen[limit.per as usize];
@@ -44,19 +59,23 @@ impl Limits {
             *at += 1;
             Limiter::new(limit, follows.copied(), nanos(start, now))
         };
-        Self { start, limits: limits.iter().map(limiter).collect() }
+        Self { start, hasher, limits: limits.iter().map(limiter).collect() }
     }
 
     /// Takes a token of every limit, or of none if one of them has none.
     #[inline]
-    pub(super) fn pass(&self, asked: &Asked<'_>) -> Result<(), Rejection> {
-        if self.limits.is_empty() { Ok(()) } else { self.take(asked) }
+    pub(super) fn pass(
+        &self,
+        asked: &Asked<'_>,
+        identity: Option<&Identity>,
+    ) -> Result<(), Rejection> {
+        if self.limits.is_empty() { Ok(()) } else { self.take(asked, identity) }
     }
 
-    fn take(&self, asked: &Asked<'_>) -> Result<(), Rejection> {
-        let now = nanos(self.start, asked.now);
+    fn take(&self, asked: &Asked<'_>, identity: Option<&Identity>) -> Result<(), Rejection> {
+        let call = Counted { peer: asked.peer, identity, now: nanos(self.start, asked.now) };
         if self.limits.len() > 1 {
-            let wait = self.limits.iter().map(|limit| limit.wait(asked, now)).max();
+            let wait = self.limits.iter().map(|limit| limit.wait(&self.hasher, call)).max();
             if let Some(retry) = wait.filter(|wait| !wait.is_zero()) {
                 return Err(Rejection::RateLimited { retry });
             }
@@ -64,7 +83,7 @@ impl Limits {
         // Another call may have been faster since. What was taken until then stays taken: to give it back
         // could let through more than a limit says.
         for limit in &self.limits {
-            limit.take(asked, now).map_err(|retry| Rejection::RateLimited { retry })?;
+            limit.take(&self.hasher, call).map_err(|retry| Rejection::RateLimited { retry })?;
         }
         Ok(())
     }
@@ -79,27 +98,41 @@ impl Limiter {
                 Tokens::Route(bucket) => {
                     Tokens::Route(bucket.converted(&before.rule, &rule, now).into())
                 }
-                Tokens::Source(sources) => {
-                    Tokens::Source(sources.converted(&before.rule, &rule, now).into())
+                Tokens::Each(per, each) => {
+                    Tokens::Each(*per, each.converted(&before.rule, &rule, now).into())
                 }
             },
             (None, LimitPer::Route) => Tokens::Route(Arc::default()),
-            (None, LimitPer::Source) => Tokens::Source(Arc::default()),
+            (None, per) => Tokens::Each(per, Arc::default()),
         };
         Self { rule, tokens }
     }
 
-    fn wait(&self, asked: &Asked<'_>, now: u64) -> Duration {
+    fn wait(&self, hasher: &RandomState, call: Counted<'_>) -> Duration {
         match &self.tokens {
-            Tokens::Route(bucket) => bucket.wait(&self.rule, now),
-            Tokens::Source(sources) => sources.wait(source(asked.peer), &self.rule, now),
+            Tokens::Route(bucket) => bucket.wait(&self.rule, call.now),
+            Tokens::Each(per, each) => each.wait(call.whose(*per, hasher), &self.rule, call.now),
         }
     }
 
-    fn take(&self, asked: &Asked<'_>, now: u64) -> Result<(), Duration> {
+    fn take(&self, hasher: &RandomState, call: Counted<'_>) -> Result<(), Duration> {
         match &self.tokens {
-            Tokens::Route(bucket) => bucket.take(&self.rule, now),
-            Tokens::Source(sources) => sources.take(source(asked.peer), &self.rule, now),
+            Tokens::Route(bucket) => bucket.take(&self.rule, call.now),
+            Tokens::Each(per, each) => each.take(call.whose(*per, hasher), &self.rule, call.now),
+        }
+    }
+}
+
+impl Counted<'_> {
+    /// Whose call it is, as a number.
+    fn whose(&self, per: LimitPer, hasher: &RandomState) -> u64 {
+        match (per, self.identity) {
+            (LimitPer::Tenant, Some(Identity { tenant: Some(tenant), .. })) => {
+                hasher.hash_one(tenant)
+            }
+            (LimitPer::Tenant | LimitPer::Caller, Some(identity)) => hasher.hash_one(identity),
+            // A route that knows its callers lets nobody through without.
+            _ => source(self.peer),
         }
     }
 }
@@ -108,7 +141,7 @@ impl Tokens {
     fn per(&self) -> LimitPer {
         match self {
             Self::Route(_) => LimitPer::Route,
-            Self::Source(_) => LimitPer::Source,
+            Self::Each(per, _) => *per,
         }
     }
 }
@@ -120,6 +153,7 @@ fn nanos(start: Instant, now: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::identity::How;
     use super::*;
 
     fn limits(text: &[(&str, u32, LimitPer)]) -> Vec<Limit> {
@@ -132,6 +166,15 @@ mod tests {
     }
 
     fn call(limits: &Limits, peer: &str, now: Instant) -> Result<(), Duration> {
+        call_of(limits, peer, None, now)
+    }
+
+    fn call_of(
+        limits: &Limits,
+        peer: &str,
+        identity: Option<&Identity>,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let asked = Asked {
             listener: &"l".parse().expect("a name"),
             peer: peer.parse().expect("an address"),
@@ -144,7 +187,7 @@ mod tests {
             wall: &std::time::SystemTime::now,
             now,
         };
-        limits.pass(&asked).map_err(|rejection| rejection.retry().expect("a hint"))
+        limits.pass(&asked, identity).map_err(|rejection| rejection.retry().expect("a hint"))
     }
 
     #[test]
@@ -159,6 +202,39 @@ mod tests {
         assert_eq!(call(&limits, "10.0.0.2", now), Ok(()));
         assert_eq!(call(&limits, "10.0.0.3", now), Ok(()));
         assert_eq!(call(&limits, "10.0.0.4", now), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn tenants_and_callers_are_counted_each_for_itself() {
+        let now = Instant::now();
+        let who = |tenant: Option<&str>, subject: &str, how| {
+            Identity::new(tenant.map(|t| t.parse().expect("a name")), subject, how)
+        };
+        let jwt = |issuer: &str| How::Jwt { issuer: issuer.into() };
+        let callers = [
+            who(Some("a"), "k1", How::ApiKey),
+            who(Some("a"), "k2", How::ApiKey),
+            who(Some("b"), "k1", How::ApiKey),
+            who(None, "k1", How::Certificate),
+            who(None, "k1", jwt("i")),
+            who(None, "k1", jwt("j")),
+        ];
+        for (per, first) in [
+            (LimitPer::Caller, [true, true, true, true, true, true]),
+            (LimitPer::Tenant, [true, false, true, true, true, true]),
+        ] {
+            let each = Limits::new(&limits(&[("1/h", 1, per)]), None, now);
+            for again in [false, true] {
+                for (identity, first) in callers.iter().zip(first) {
+                    let passed = call_of(&each, "10.0.0.1", Some(identity), now).is_ok();
+                    assert_eq!(passed, first && !again, "{per:?} {identity:?}");
+                }
+            }
+            // Also after a change, and from wherever it calls.
+            let next = Limits::new(&limits(&[("2/h", 2, per)]), Some(&each), now);
+            assert_eq!(call_of(&next, "10.0.0.2", Some(&callers[0]), now), Ok(()));
+            assert!(call_of(&next, "10.0.0.2", Some(&callers[0]), now).is_err());
+        }
     }
 
     #[test]

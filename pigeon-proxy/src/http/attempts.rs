@@ -89,7 +89,7 @@ impl Call<'_> {
         }
         let hash = engine.settings().hash_key.as_ref().and_then(|key| {
             let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-            hash_of(key, header, self.client.peer)
+            hash_of(key, header, (self.client.peer, self.tenant()))
         });
         let mut admitting = Admitting::new(Arc::clone(&engine), hash, self.deadline);
         let (mut permit, mut link) = self.reach(&mut admitting, version).await?;

@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
+use pigeon_proto::model::Name;
 
 use super::Client;
 use super::answer;
@@ -241,11 +242,16 @@ impl Call<'_> {
         }
     }
 
+    /// Whose call it is, if that is known.
+    pub(super) fn tenant(&self) -> Option<&Name> {
+        self.identity.as_ref().and_then(|identity| identity.tenant.as_ref())
+    }
+
     fn identified(&mut self, identity: Option<Arc<Identity>>) {
-        if let Some(tenant) = identity.as_ref().and_then(|identity| identity.tenant.as_ref()) {
+        self.identity = identity;
+        if let Some(tenant) = self.identity.as_ref().and_then(|identity| identity.tenant.as_ref()) {
             self.record.tenant(tenant.as_str());
         }
-        self.identity = identity;
     }
 
     /// How the engine is spoken to.

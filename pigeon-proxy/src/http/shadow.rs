@@ -75,7 +75,7 @@ impl Copy {
         };
         let hash = engine.settings().hash_key.as_ref().and_then(|key| {
             let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-            hash_of(key, header, call.client.peer)
+            hash_of(key, header, (call.client.peer, call.tenant()))
         });
         let tried = Tried::default();
         let ask = Ask { hash, ..Ask::new(&tried, fastrand::u64(..)) };

@@ -10,6 +10,7 @@ pub enum Reason {
     MethodNotAllowed,
     Unauthenticated,
     Forbidden,
+    NoKeys,
     RateLimited,
     Saturated,
     Deadline,
@@ -31,8 +32,6 @@ pub enum Lack {
     Missing,
     /// The credential is malformed, unknown, expired or revoked.
     NotValid,
-    /// The gateway has no keys of the issuer yet, and cannot tell.
-    Keys,
 }
 
 impl Lack {
@@ -40,14 +39,13 @@ impl Lack {
         match self {
             Self::Missing => "a credential is missing; the route takes calls of known callers only",
             Self::NotValid => "the credential of the call is not valid",
-            Self::Keys => "the credential cannot be checked at the moment; try again later",
         }
     }
 
     /// For `WWW-Authenticate` (RFC 6750, section 3).
     pub(super) const fn challenge(self) -> &'static str {
         match self {
-            Self::Missing | Self::Keys => "Bearer",
+            Self::Missing => "Bearer",
             Self::NotValid => "Bearer error=\"invalid_token\"",
         }
     }
@@ -55,11 +53,12 @@ impl Lack {
 
 impl Reason {
     /// All of them, in the order of docs/answers.md.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::NoKeys,
         Self::RateLimited,
         Self::Saturated,
         Self::Deadline,
@@ -81,7 +80,7 @@ impl Reason {
 
     /// Whether a filter of the route said no: the call did not ask for a slot.
     pub const fn is_of_filters(self) -> bool {
-        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::RateLimited)
+        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::NoKeys | Self::RateLimited)
     }
 
     /// The word in `google.rpc.ErrorInfo`.
@@ -118,6 +117,12 @@ impl Reason {
                 "the call says not, or not believably, who calls",
             ),
             Self::Forbidden => ("forbidden", PERMISSION_DENIED, 403, "the caller may not do this"),
+            Self::NoKeys => (
+                "no_keys",
+                UNAVAILABLE,
+                503,
+                "the keys to check the call's token with are not there yet; try again",
+            ),
             Self::RateLimited => (
                 "rate_limited",
                 RESOURCE_EXHAUSTED,

@@ -13,6 +13,7 @@ fn one_of_each() -> Vec<Rejection> {
         Rejection::MethodNotAllowed { allow: "GET, PUT".into() },
         Rejection::Unauthenticated(Lack::Missing),
         Rejection::Forbidden,
+        Rejection::NoKeys,
         Rejection::RateLimited { retry: Duration::from_millis(250) },
         Rejection::Saturated { retry: Duration::from_millis(1_500) },
         Rejection::Deadline,
@@ -117,11 +118,9 @@ fn the_http_form_is_a_problem_with_hints() {
     assert_eq!((&problem["status"], &problem["engine"]), (&503.into(), &"e".into()));
     let allow = Rejection::MethodNotAllowed { allow: "GET, PUT".into() };
     assert_eq!(http_answer(&allow, ABOUT).headers["allow"], "GET, PUT");
-    for (lack, challenge) in [
-        (Lack::Missing, "Bearer"),
-        (Lack::NotValid, "Bearer error=\"invalid_token\""),
-        (Lack::Keys, "Bearer"),
-    ] {
+    for (lack, challenge) in
+        [(Lack::Missing, "Bearer"), (Lack::NotValid, "Bearer error=\"invalid_token\"")]
+    {
         let answer = http_answer(&Rejection::Unauthenticated(lack), ABOUT);
         assert_eq!(answer.headers["www-authenticate"], challenge);
     }

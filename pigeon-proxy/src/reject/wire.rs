@@ -83,6 +83,10 @@ pub fn http_answer(rejection: &Rejection, about: About<'_>) -> HttpAnswer {
     if let Rejection::Unauthenticated(lack) = rejection {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(lack.challenge()));
     }
+    if matches!(rejection, Rejection::Lacks { .. }) {
+        let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
     let mut problem = serde_json::json!({
         "type": format!("urn:pigeon:problem:{reason}"),
         "title": status.canonical_reason().unwrap_or_default(),

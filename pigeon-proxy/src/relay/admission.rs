@@ -52,7 +52,8 @@ impl State {
         let key = settings.hash_key.as_ref()?;
         let call = self.calls.get(at)?;
         let peer = self.conns.get(call.down.conn)?.downstream()?.client.peer;
-        hash_of(key, |name| call.head.fields.get(name.as_bytes()), peer)
+        let tenant = call.identity.as_ref().and_then(|identity| identity.tenant.as_ref());
+        hash_of(key, |name| call.head.fields.get(name.as_bytes()), (peer, tenant))
     }
 
     fn line_up_for_slot(&mut self, at: u32, engine: &Arc<Engine>, waiting: Waiting) {

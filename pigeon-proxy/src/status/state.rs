@@ -1,7 +1,7 @@
 //! `/state`: everything there is to know about this proxy now, for programs as JSON and for people as a page.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Status, accepts, page};
 use crate::config::{Serving, Source};
+use crate::filter::identity::{KeySource, ShownKeys};
 use crate::gateway::{EndpointUsage, EngineUsage, OpenConnection};
 use crate::tls::{Shown, ShownCertificate};
 
@@ -73,6 +74,7 @@ fn state(status: &Status) -> Value {
         "engines": engines(&status.gateway.usage()),
         "connections": { "open": total, "busiest": connections(&open) },
         "tls": tls(&status.gateway.tls_shown()),
+        "jwks": jwks(status),
     })
 }
 
@@ -87,6 +89,16 @@ fn tls(shown: &[(String, Shown)]) -> Map<String, Value> {
         (object.clone(), json!({ "certificates": certificates, "error": shown.error }))
     };
     shown.iter().map(object).collect()
+}
+
+/// The keys that tokens are checked with.
+fn jwks(status: &Status) -> Vec<Value> {
+    let source = |source: &Arc<KeySource>| {
+        let ShownKeys { location, count, names, at, error, .. } = source.shown();
+        let at = at.and_then(|at| rfc3339(UNIX_EPOCH + Duration::from_secs(at)));
+        json!({ "jwks": location, "keys": count, "names": names, "read_at": at, "error": error })
+    };
+    status.gateway.key_sources().iter().map(source).collect()
 }
 
 fn listeners(status: &Status, serving: &Serving) -> Vec<Value> {

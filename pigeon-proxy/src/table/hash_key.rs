@@ -3,20 +3,21 @@
 
 use std::net::IpAddr;
 
-use pigeon_proto::model::HashKey;
+use pigeon_proto::model::{HashKey, Name};
 
 /// The number of a call, none if it has not what the key asks for. `header` looks a header up by its
 /// lower-cased name; of several values the first counts.
 pub fn hash_of<'h>(
     key: &HashKey,
     header: impl FnOnce(&str) -> Option<&'h [u8]>,
-    peer: IpAddr,
+    (peer, tenant): (IpAddr, Option<&Name>),
 ) -> Option<u64> {
     match key {
         HashKey::Source => Some(match peer.to_canonical() {
             IpAddr::V4(v4) => fnv(&v4.octets()),
             IpAddr::V6(v6) => fnv(&v6.octets()),
         }),
+        HashKey::Tenant => tenant.map(|tenant| fnv(tenant.as_str().as_bytes())),
         HashKey::Header(name) => header(name).map(fnv),
     }
 }
@@ -46,13 +47,20 @@ mod tests {
         let key = HashKey::Header("x-session-id".into());
         let call = |value: Option<&'static [u8]>, from| {
             let header = |name: &str| value.filter(|_| name == "x-session-id");
-            hash_of(&key, header, peer(from))
+            hash_of(&key, header, (peer(from), None))
         };
         assert_eq!(call(Some(b"a"), "10.0.0.1"), call(Some(b"a"), "10.0.0.2"));
         assert_ne!(call(Some(b"a"), "10.0.0.1"), call(Some(b"b"), "10.0.0.1"));
         assert_eq!(call(None, "10.0.0.1"), None);
-        let source = |from| hash_of(&HashKey::Source, |_| None, peer(from));
+        let source = |from| hash_of(&HashKey::Source, |_| None, (peer(from), None));
         assert_eq!(source("10.0.0.1"), source("::ffff:10.0.0.1"));
         assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+        let tenant = |name: Option<&str>, from| {
+            let name = name.map(|name| name.parse::<Name>().expect("a name"));
+            hash_of(&HashKey::Tenant, |_| None, (peer(from), name.as_ref()))
+        };
+        assert_eq!(tenant(Some("a"), "10.0.0.1"), tenant(Some("a"), "10.0.0.2"));
+        assert_ne!(tenant(Some("a"), "10.0.0.1"), tenant(Some("b"), "10.0.0.1"));
+        assert_eq!(tenant(None, "10.0.0.1"), None);
     }
 }

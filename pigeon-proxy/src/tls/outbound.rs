@@ -167,6 +167,26 @@ pub(crate) fn is_no_protocol(error: &str) -> bool {
     error.contains("NoApplicationProtocol")
 }
 
+/// Shakes hands with a server that is no engine, for HTTP/1.1; `ca` = a file of authorities other than the
+/// system's. The files are read anew each time: this is for what happens rarely.
+///
+/// # Errors
+/// Why it is not trusted.
+pub(crate) async fn dial(
+    socket: TcpStream,
+    host: &str,
+    ca: Option<&str>,
+) -> Result<TlsStream<TcpStream>, String> {
+    let ca = ca.map(str::parse::<FilePath>).transpose().map_err(|error| error.to_string())?;
+    let spec = EngineTls { ca, ..EngineTls::default() };
+    let read = move || load(&spec, &mut Reader::default());
+    let current = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())??;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| format!("TLS: {host} cannot be in a certificate"))?;
+    let stream = TlsConnector::from(current.http1).connect(name, socket).await;
+    stream.map_err(|error| format!("TLS: {error}"))
+}
+
 /// The host of `host:port`, without brackets.
 fn host_of(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
@@ -216,7 +236,7 @@ fn system_roots() -> Result<RootCertStore, String> {
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err("this machine has no root certificates; \
-                    install its package of them (ca-certificates), or set tls.ca"
+                    install its package of them (ca-certificates), or name a file of them (ca)"
             .to_owned());
     }
     Ok(roots)

@@ -42,7 +42,7 @@ fn config(engine_at: &Told, auth: &str) -> String {
     engine(&[engine_at.address], "protocol: h2c") + &route(auth) + &tenants()
 }
 
-async fn ok() -> Told {
+pub async fn ok() -> Told {
     told(|_| Say::Http(200)).await
 }
 
@@ -78,11 +78,11 @@ impl Caller {
     }
 }
 
-fn good() -> (u16, String) {
+pub fn good() -> (u16, String) {
     (200, String::new())
 }
 
-fn refused() -> (u16, String) {
+pub fn refused() -> (u16, String) {
     (401, "unauthenticated".into())
 }
 

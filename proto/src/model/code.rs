@@ -32,7 +32,7 @@ pub const POOL: &str = "PGN-E102";
 pub const ENGINE_IN_USE: &str = "PGN-E103";
 /// A route is for a tenant that does not exist.
 pub const UNKNOWN_TENANT: &str = "PGN-R110";
-/// Tokens are not checked yet.
+/// A route asks for tokens where no issuer of any is believed.
 pub const NO_ISSUER: &str = "PGN-R111";
 /// Two tenants with the same key, certificate or subject.
 pub const SHARED_CREDENTIAL: &str = "PGN-T101";

@@ -92,27 +92,31 @@ pub enum Balance {
     Hash,
 }
 
-/// What calls are told apart by with `balance: hash`: `source` or `header:NAME`.
+/// What calls are told apart by with `balance: hash`: `source`, `tenant` or `header:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HashKey {
     /// The caller's IP address.
     Source,
+    /// The tenant; a call of none goes anywhere.
+    Tenant,
     /// The value of this header, written in lower case; a call without it goes anywhere.
     Header(String),
 }
-as_text!(HashKey, "source or header:NAME, such as header:x-session-id");
+as_text!(HashKey, "source, tenant or header:NAME, such as header:x-session-id");
 
 impl FromStr for HashKey {
     type Err = BadValue;
 
     fn from_str(s: &str) -> Result<Self, BadValue> {
-        if s == "source" {
-            return Ok(Self::Source);
+        match s {
+            "source" => return Ok(Self::Source),
+            "tenant" => return Ok(Self::Tenant),
+            _ => {}
         }
         match s.strip_prefix("header:") {
             Some(name) if is_header_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
             _ => Err(BadValue(format!(
-                "\"{}\" is not a hash key; write source or header:NAME, like header:x-session-id",
+                "\"{}\" is not a hash key; write source, tenant or header:NAME, like header:x-session-id",
                 clip(s)
             ))),
         }
@@ -123,6 +127,7 @@ impl fmt::Display for HashKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source => f.write_str("source"),
+            Self::Tenant => f.write_str("tenant"),
             Self::Header(name) => write!(f, "header:{name}"),
         }
     }

@@ -41,6 +41,10 @@ pub enum LimitPer {
     Route,
     /// Those of one source: an IPv4 address, or the first 64 bits of an IPv6 address.
     Source,
+    /// Those of one tenant; of a caller that is none's, its own.
+    Tenant,
+    /// Those of one caller: an API key, the subject of a token or of a certificate.
+    Caller,
 }
 
 /// A number of calls in a time.
@@ -112,11 +116,21 @@ impl fmt::Display for Rate {
 }
 
 impl LimitPer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Route, Self::Source, Self::Tenant, Self::Caller];
+
+    /// Whether it counts only callers that are known.
+    pub const fn is_of_known(self) -> bool {
+        matches!(self, Self::Tenant | Self::Caller)
+    }
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Route => "route",
             Self::Source => "source",
+            Self::Tenant => "tenant",
+            Self::Caller => "caller",
         }
     }
 }
@@ -125,12 +139,15 @@ impl FromStr for LimitPer {
     type Err = BadValue;
 
     fn from_str(s: &str) -> Result<Self, BadValue> {
-        match s {
+        if s.is_empty() {
             // Absent on the wire.
-            "" | "route" => Ok(Self::Route),
-            "source" => Ok(Self::Source),
-            _ => Err(BadValue(format!("\"{}\" is not known; use one of: route, source", clip(s)))),
+            return Ok(Self::Route);
         }
+        let known = Self::ALL.into_iter().find(|per| per.as_str() == s);
+        known.ok_or_else(|| {
+            let all = Self::ALL.map(Self::as_str).join(", ");
+            BadValue(format!("\"{}\" is not known; use one of: {all}", clip(s)))
+        })
     }
 }
 
@@ -143,7 +160,15 @@ pub(super) fn check(mut l: Limit, _: ValuePointerRef) -> Result<Limit, Contradic
 }
 
 /// The limits of a route together.
-pub(super) fn check_all(limits: &[Limit]) -> Result<(), Contradiction> {
+pub(super) fn check_all(limits: &[Limit], callers_known: bool) -> Result<(), Contradiction> {
+    if let Some(limit) = limits.iter().find(|l| l.per.is_of_known() && !callers_known) {
+        let per = limit.per.as_str();
+        let message = format!(
+            "has per: {per}, but without auth nobody knows who calls; set auth, or per: source"
+        );
+        return Err(Contradiction("/limits", code::CONFLICTING_FIELDS, message));
+    }
+
     if limits.len() > MOST_LIMITS {
         let message = format!("has {} entries; at most {MOST_LIMITS} are checked", limits.len());
         return Err(Contradiction("/limits", code::BAD_VALUE, message));

@@ -116,6 +116,10 @@ pub(super) fn check(
         let message = "is for HTTP in the clear; remove it, or tls and protocol: tcp".into();
         return Err(Contradiction("/h2c_upgrade", code::CONFLICTING_FIELDS, message));
     }
+    if l.protocol == ListenerProtocol::Tcp && !l.jwt.is_empty() {
+        let message = "is not for raw connections, which bring no token; remove it".into();
+        return Err(Contradiction("/jwt", code::CONFLICTING_FIELDS, message));
+    }
     let mut issuers = BTreeSet::new();
     if let Some(twice) = l.jwt.iter().find(|jwt| !issuers.insert(&jwt.issuer)) {
         let message = format!("has the issuer \"{}\" twice; keep one", clip(&twice.issuer));

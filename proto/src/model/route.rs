@@ -187,7 +187,7 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
         );
         return Err(Contradiction("/split", code::BAD_VALUE, message));
     }
-    limit::check_all(&r.limits)?;
+    limit::check_all(&r.limits, r.auth.is_some())?;
     Ok(r)
 }
 

@@ -142,22 +142,24 @@ fn callers(snapshot: &Snapshot, errors: &mut Errors) {
             let pointer = format!("/spec/auth/tenants/{i}");
             errors.push(FieldError::new(pointer, code::UNKNOWN_TENANT, message).of(&me));
         }
-        if auth.methods.contains(&AuthMethod::Jwt) {
-            let message = format!("has jwt; {NO_TOKENS}");
+        let takes = |listener: &Name| route.matches.listener.as_ref().is_none_or(|l| l == listener);
+        let mut believing = snapshot.listeners().filter(|(_, listener)| !listener.jwt.is_empty());
+        if auth.methods.contains(&AuthMethod::Jwt) && !believing.any(|(name, _)| takes(name)) {
+            // Such a route would refuse every token.
+            let (whose, name) = match &route.matches.listener {
+                Some(listener) => (format!("listener \"{listener}\" names"), listener.as_str()),
+                None => ("no listener names".to_owned(), "NAME"),
+            };
+            let none = if route.matches.listener.is_some() { "no issuer" } else { "an issuer" };
+            let message = format!(
+                "has jwt, and {whose} {none} whose tokens are believed; add one first \
+                 (pigeon-ctl listener set {name} --jwt issuer=…,audience=…,jwks=…)"
+            );
             let error = FieldError::new("/spec/auth/methods", code::NO_ISSUER, message);
             errors.push(error.of(&me));
         }
     }
-    for (name, _) in snapshot.listeners().filter(|(_, listener)| !listener.jwt.is_empty()) {
-        let message = format!("names issuers; {NO_TOKENS}");
-        let error = FieldError::new("/spec/jwt", code::NO_ISSUER, message);
-        errors.push(error.of(key(Kind::Listener, name)));
-    }
 }
-
-/// A route that asked for what no proxy checks would refuse everybody.
-const NO_TOKENS: &str =
-    "tokens are not checked by this version yet; use api_key or certificate, and leave it out here";
 
 /// What shows that a call is one tenant's must not show that it is another's.
 fn credentials(snapshot: &Snapshot, errors: &mut Errors) {
@@ -385,6 +387,19 @@ mod tests {
         assert_eq!(codes(&asks("api_key")), vec![]);
         assert_eq!(codes(&asks("{methods: [api_key], tenants: [t]}")), of(code::UNKNOWN_TENANT));
         assert_eq!(codes(&asks("jwt")), of(code::NO_ISSUER));
+        let listener = |name: &str, port: u16, more: &str| {
+            format!(
+                "---\nkind: listener\nname: {name}\nspec: {{address: '127.0.0.1:{port}'{more}}}\n"
+            )
+        };
+        let jwt = ", jwt: [{issuer: i, audiences: [a], jwks: /k}]";
+        let both = listener("a", 1, jwt) + &listener("b", 2, "");
+        assert_eq!(codes(&(asks("jwt") + &both)), vec![]);
+        let at = |listener: &str| {
+            let asks = format!("auth: jwt, match: {{listener: {listener}}}");
+            codes(&(ENGINE.to_owned() + &route("r", &asks) + &both))
+        };
+        assert_eq!((at("a"), at("b")), (vec![], of(code::NO_ISSUER)));
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub fn is_key(name: &[u8], value: &[u8]) -> bool {
     }
 }
 
+/// What may be a token (JWT) of a call: a bearer token that is no API key.
+pub(super) fn token<'h>(header: &dyn Fn(&str) -> Option<&'h [u8]>) -> Option<&'h [u8]> {
+    header("authorization").and_then(bearer).filter(|token| !token.starts_with(KEY))
+}
+
 /// What follows `Bearer` (RFC 6750, section 2.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(b"bearer ".len())?;

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use pigeon_proto::model::{KeyHash, Name, Snapshot, Tenant};
 
-use super::{How, Identity, credential, refuse};
-use crate::filter::Certificate;
+use super::remembered::Verified;
+use super::tokens::Tokens;
+use super::{How, Identity, KeySource, credential, refuse};
+use crate::filter::{Asked, Certificate};
 use crate::reject::{Lack, Rejection};
 
 /// The callers of a configuration. Lives on while what it was made from stays the same.
@@ -16,6 +19,8 @@ pub struct Directory {
     keys: HashMap<String, Key>,
     /// By subject or name.
     certificates: HashMap<String, Name>,
+    /// None if no listener believes tokens.
+    tokens: Option<Tokens>,
 }
 
 #[derive(Debug)]
@@ -28,13 +33,16 @@ struct Key {
 
 impl Directory {
     /// The callers of `snapshot`: those `before`, if they are the same.
-    pub fn compile(snapshot: &Snapshot, before: Option<&Arc<Self>>) -> Arc<Self> {
+    pub fn compile(snapshot: &Snapshot, before: Option<&Arc<Self>>, now: Instant) -> Arc<Self> {
         if let Some(before) = before
             && before.tenants.iter().eq(snapshot.tenants())
+            && Tokens::are_of(before.tokens.as_ref(), snapshot)
         {
             return Arc::clone(before);
         }
-        let mut directory = Self::default();
+        let before = before.and_then(|before| before.tokens.as_ref());
+        let tokens = Tokens::compile(snapshot, before, now);
+        let mut directory = Self { tokens, ..Self::default() };
         for (name, tenant) in snapshot.tenants() {
             directory.tenants.insert(name.clone(), tenant.clone());
             for key in &tenant.keys {
@@ -66,6 +74,24 @@ impl Directory {
             return refuse("the key has expired", Lack::NotValid);
         }
         Ok(Arc::clone(&known.identity))
+    }
+
+    /// Whose token it is; `now` in Unix seconds.
+    pub(super) fn of_token(
+        &self,
+        asked: &Asked<'_>,
+        token: &[u8],
+        now: u64,
+    ) -> Result<Arc<Verified>, Rejection> {
+        match &self.tokens {
+            Some(tokens) => tokens.check(asked, token, now),
+            None => refuse("no listener believes any issuer of tokens", Lack::NotValid),
+        }
+    }
+
+    /// Where the keys are that tokens are checked with.
+    pub fn key_sources(&self) -> Vec<Arc<KeySource>> {
+        self.tokens.as_ref().map(Tokens::sources).unwrap_or_default()
     }
 
     /// Whose certificate it is; it was verified when the connection was opened.

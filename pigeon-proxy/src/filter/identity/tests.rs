@@ -29,7 +29,7 @@ fn gate(auth: &str) -> Gate {
     else {
         panic!("no auth")
     };
-    Gate::new(&auth, &Directory::compile(&snapshot(), None))
+    Gate::new(&auth, &Directory::compile(&snapshot(), None, Instant::now()))
 }
 
 /// 2021.
@@ -134,9 +134,9 @@ fn engines_are_told_in_headers_that_are_ones() {
 
 #[test]
 fn callers_live_on_while_they_are_the_same() {
-    let first = Directory::compile(&snapshot(), None);
-    assert!(Arc::ptr_eq(&first, &Directory::compile(&snapshot(), Some(&first))));
+    let first = Directory::compile(&snapshot(), None, Instant::now());
+    assert!(Arc::ptr_eq(&first, &Directory::compile(&snapshot(), Some(&first), Instant::now())));
     let mut other = snapshot();
     other.objects.retain(|key, _| key.name.as_str() != "other");
-    assert!(!Arc::ptr_eq(&first, &Directory::compile(&other, Some(&first))));
+    assert!(!Arc::ptr_eq(&first, &Directory::compile(&other, Some(&first), Instant::now())));
 }

@@ -81,6 +81,7 @@ fn a_balance() -> impl Strategy<Value = (Balance, Option<HashKey>)> {
         Just((Balance::RoundRobin, None)),
         Just((Balance::P2c, None)),
         Just((Balance::Hash, Some(HashKey::Source))),
+        Just((Balance::Hash, Some(HashKey::Tenant))),
         "[a-z0-9!#$%&'*+.^_`|~-]{1,20}".prop_map(|h| (Balance::Hash, Some(HashKey::Header(h)))),
     ]
 }
@@ -155,7 +156,7 @@ fn a_retry() -> impl Strategy<Value = Retry> {
 
 fn a_limit() -> impl Strategy<Value = Limit> {
     let unit = prop::sample::select(vec![RateUnit::Second, RateUnit::Minute, RateUnit::Hour]);
-    let per = prop::sample::select(vec![LimitPer::Route, LimitPer::Source]);
+    let per = prop::sample::select(LimitPer::ALL.to_vec());
     (1..=1_000_000_u32, unit, 1..=1_000_000_u32, per).prop_map(|(calls, unit, burst, per)| Limit {
         rate: Rate { calls, unit },
         burst,
@@ -203,6 +204,9 @@ fn a_route() -> impl Strategy<Value = Route> {
     parts.prop_map(|(split, priority, timeout, retry, limits, auth)| {
         let name = |i: usize| format!("e{i}").parse().expect("a name");
         let share = |(i, percent)| Split { engine: name(i), percent };
+        // Without auth nobody knows who calls.
+        let counts = |limit: &Limit| auth.is_some() || !limit.per.is_of_known();
+        let limits = limits.into_iter().filter(counts).collect();
         Route {
             split: split.into_iter().enumerate().map(share).collect(),
             priority,
