@@ -60,6 +60,7 @@ mod streams;
 mod takeover;
 mod tenants;
 mod tls;
+mod tokens;
 mod web;
 mod websocket;
 mod wrong_engine;
