@@ -195,13 +195,13 @@ async fn start(args: &DevArgs, home: &Home, parts: &mut Parts) -> Result<Screen,
         .map_err(|why| Failure::system(format!("{}: {why}", admin.token_file.display())))?;
     let server = format!("http://{}", admin.rest).parse().map_err(Failure::bug)?;
     let client = Client::new(server, Some(token), PATIENCE);
-    let port = parts::gateway_port(args.port)?;
-    parts::move_listener(&client, port).await?;
+    parts::check_gateway_port(args.port)?;
     if !args.no_demo {
         demo::start(&client, home.path(), &mut parts.engines).await?;
     }
-    let status = parts::proxy(args, home, &admin, port, &mut parts.proxy).await?;
+    let status = parts::proxy(args, home, &admin, &mut parts.proxy).await?;
     let gateway = parts::applied(&client).await?;
+    parts::move_listener(&client, gateway).await?;
     if args.traffic > 0 {
         traffic::start(gateway, args.traffic, &mut parts.traffic)?;
     }

@@ -85,17 +85,19 @@ fn admin_failure(error: admin_app::StartError) -> Failure {
     }
 }
 
-/// Checks that the gateway's port is free; 0 finds one that is.
-pub(super) fn gateway_port(port: u16) -> Result<u16, Failure> {
-    match TcpListener::bind(local(port)).and_then(|l| l.local_addr()) {
-        Ok(address) => Ok(address.port()),
+/// Checks that the gateway's port is free, for an error that names the flag.
+///
+/// Not for 0: a port found free here could be another's before the proxy takes it.
+pub(super) fn check_gateway_port(port: u16) -> Result<(), Failure> {
+    match TcpListener::bind(local(port)) {
+        Ok(_) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(in_use(port, "--port")),
         Err(e) => Err(Failure::system(format!("cannot listen on port {port} (--port): {e}"))),
     }
 }
 
-/// Has the configuration tell the port of the gateway, unless someone has said something else.
-pub(super) async fn move_listener(client: &Client, port: u16) -> Result<(), Failure> {
+/// Has the configuration tell where the gateway is, unless someone has said something else.
+pub(super) async fn move_listener(client: &Client, gateway: SocketAddr) -> Result<(), Failure> {
     let standard = Listener::standard().address.to_string();
     let listener = match client.send(Call::get("/v1/listeners/default")).await {
         Ok(answer) => answer.body,
@@ -103,7 +105,7 @@ pub(super) async fn move_listener(client: &Client, port: u16) -> Result<(), Fail
         Err(failure) if failure.exit == Exit::NotFound => return Ok(()),
         Err(failure) => return Err(failure),
     };
-    let (wanted, address) = (local(port).to_string(), cell(&listener, "/spec/address"));
+    let (wanted, address) = (gateway.to_string(), cell(&listener, "/spec/address"));
     let follows = address == standard || listener["labels"].get(FOLLOWS).is_some();
     if address == wanted || !follows {
         return Ok(());
@@ -113,12 +115,11 @@ pub(super) async fn move_listener(client: &Client, port: u16) -> Result<(), Fail
     client.send(call.body("application/merge-patch+json", &patch)).await.map(drop)
 }
 
-/// Starts the proxy, its listener `default` at `port`; says where its status port is.
+/// Starts the proxy, its listener `default` at `--port`; says where its status port is.
 pub(super) async fn proxy(
     args: &DevArgs,
     home: &Home,
     admin: &Admin,
-    port: u16,
     running: &mut Running,
 ) -> Result<SocketAddr, Failure> {
     let name = |text: &str| text.parse::<Name>().map_err(|e| Failure::bug(e.to_string()));
@@ -131,7 +132,7 @@ pub(super) async fn proxy(
             insecure: false,
         }),
         name: Some(name(PROXY)?),
-        binds: BTreeMap::from([(name("default")?, local(port))]),
+        binds: BTreeMap::from([(name("default")?, local(args.port))]),
         status_listen: local(args.status_port),
         relay: true,
         workers: None,
