@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, USER_AGENT};
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, EXPECT, ORIGIN, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
@@ -68,6 +68,7 @@ pub(super) async fn call_or_upgrade(
     let table = client.gateway.table();
     let record = begin(client, &head, &parts, table.as_deref());
     let (method, version) = (parts.method.clone(), parts.version);
+    let waits = parts.headers.contains_key(EXPECT);
     let mut call = Call {
         client,
         head,
@@ -87,7 +88,7 @@ pub(super) async fn call_or_upgrade(
     let target = match route {
         Ok(target) => target,
         Err(stop) => {
-            dismiss(version, body).await;
+            dismiss(waits, body).await;
             let response = match stop {
                 Stop::Reject(rejection) => call.reject(&rejection),
                 Stop::Answer(answer) => call.answer_by_route(&answer),
@@ -99,7 +100,7 @@ pub(super) async fn call_or_upgrade(
     match Box::pin(call.carry(target, parts, &mut body)).await {
         Ok((response, leg)) => call.answer(response, leg, edits.as_deref()),
         Err(rejection) => {
-            dismiss(version, body).await;
+            dismiss(waits, body).await;
             (call.reject(&rejection), None)
         }
     }

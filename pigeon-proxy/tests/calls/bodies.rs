@@ -15,6 +15,7 @@ on_both_paths! {
     a_body_that_becomes_too_long_is_refused,
     a_body_of_just_the_limit_passes,
     a_stream_of_messages_is_limited_as_a_whole,
+    a_refusal_leaves_the_connection_to_the_body_that_is_still_to_come,
 }
 
 const LIMIT: usize = 100_000;
@@ -139,4 +140,53 @@ async fn a_stream_of_messages_is_limited_as_a_whole(path: Path) {
     assert_eq!(reason(&status), Some("too_large"));
     rig.until_free().await;
     demo.until(|stats| stats.concurrent_now == 0).await;
+}
+
+async fn a_refusal_leaves_the_connection_to_the_body_that_is_still_to_come(path: Path) {
+    let engine_e = told(|_| Say::Http(200)).await;
+    let rig = Rig::start(path, &(engine(&[engine_e.address], "") + SOME)).await;
+    let mut socket = TcpStream::connect(rig.address).await.unwrap();
+    // Twice: the second is the proof that the connection is still there.
+    for _ in 0..2 {
+        let head = "POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        // The call is there, and its body is not.
+        eventually(|| rig.gateway.calls_open() == 1).await;
+        socket.write_all(b"{}").await.unwrap();
+        let answer = answer_of(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        eventually(|| rig.gateway.calls_open() == 0).await;
+    }
+    // Who waits to be told is told no.
+    let head =
+        "POST /nothing HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let answer = answer_of(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+const SOME: &str = "
+---
+kind: route
+name: some
+spec: {match: {path: /some}, engine: e}
+";
+
+/// One answer with a `content-length`, of a connection that stays open.
+async fn answer_of(socket: &mut TcpStream) -> String {
+    let read = async {
+        let mut seen = String::new();
+        loop {
+            let mut buffer = [0; 4_096];
+            let n = socket.read(&mut buffer).await.unwrap();
+            assert!(n > 0, "closed: {seen}");
+            seen.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+            let Some((head, body)) = seen.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() == length.unwrap().parse::<usize>().unwrap() {
+                return seen;
+            }
+        }
+    };
+    tokio::time::timeout(FOR_EVER, read).await.expect("an answer")
 }
