@@ -100,7 +100,12 @@ impl Cluster {
 
     /// Waits until no call holds or waits for a slot of the engine `demo`.
     pub fn until_idle(&self) {
-        self.until_engine("demo", "nobody holds or waits for a slot", |status| {
+        self.until_idle_at("demo");
+    }
+
+    /// The same for another engine.
+    pub fn until_idle_at(&self, engine: &str) {
+        self.until_engine(engine, "nobody holds or waits for a slot", |status| {
             status["in_use"] == 0 && status["waiting"] == 0
         });
     }

@@ -21,6 +21,7 @@ use crate::guard::watch::descriptors_open;
 use crate::guard::{Guard, Level};
 use crate::metrics::Metrics;
 use crate::record::AccessLog;
+use crate::reflection::Descriptions;
 use crate::reject::Rejection;
 use crate::table::Table;
 use crate::tls::{Inbound, Shown, Side};
@@ -44,6 +45,7 @@ pub struct Gateway {
     tls: ListenerTls,
     /// Other sources of keys may be to be followed.
     keys: Notify,
+    descriptions: Arc<Descriptions>,
 }
 
 /// The TLS of the listeners that are open.
@@ -132,6 +134,7 @@ impl Gateway {
             installed: Notify::new(),
             tls: ListenerTls::default(),
             keys: Notify::new(),
+            descriptions: Arc::default(),
         });
         let weak = Arc::downgrade(&gateway);
         let shown = metrics.downgrade();
@@ -175,6 +178,11 @@ impl Gateway {
     /// Every engine that is configured or still has calls.
     pub(crate) fn all_engines(&self) -> Vec<Arc<Engine>> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// What engines say of their methods.
+    pub(crate) fn descriptions(&self) -> &Arc<Descriptions> {
+        &self.descriptions
     }
 
     /// The TLS of the listeners.

@@ -19,6 +19,7 @@ mod leg;
 mod preface;
 mod relay;
 mod shadow;
+mod transcode;
 mod tunnel;
 mod upload;
 mod upstream;

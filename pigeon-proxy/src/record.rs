@@ -344,6 +344,14 @@ impl Record {
         }
     }
 
+    /// The answer has this HTTP status, if it has none yet: that of a call whose engine speaks gRPC, and its caller
+    /// not, is known late.
+    pub fn answers(&mut self, http_status: u16) {
+        if self.http_status.is_none() {
+            self.answered(http_status);
+        }
+    }
+
     /// Whether the gRPC status is known.
     pub fn has_grpc_status(&self) -> bool {
         self.grpc_status.is_some()
@@ -472,9 +480,9 @@ impl Record {
             Some(Reason::EngineProtocolError) => Outcome::Failed(Failure::Protocol),
             Some(_) => Outcome::Unknown,
             None if !self.complete => Outcome::Unknown,
-            None => match (self.grpc, self.grpc_status, self.http_status) {
-                (true, Some(UNAVAILABLE), _) => Outcome::Failed(Failure::Unavailable),
-                (_, None, Some(status @ 502..=504)) => Outcome::Failed(Failure::Http(status)),
+            None => match (self.grpc_status, self.http_status) {
+                (Some(UNAVAILABLE), _) => Outcome::Failed(Failure::Unavailable),
+                (None, Some(status @ 502..=504)) => Outcome::Failed(Failure::Http(status)),
                 _ => Outcome::Well,
             },
         }
@@ -515,8 +523,7 @@ impl Record {
         if self.waited_us != NEVER {
             self.series.waited(Duration::from_micros(self.waited_us));
         }
-        // What a filter stopped never came to the engine's line.
-        let stopped = self.reason.is_some_and(Reason::is_of_filters);
+        let stopped = self.was_stopped();
         if let Some(engine) = self.engine.as_ref().filter(|_| !stopped) {
             engine.count(self.reason.is_some());
         }
@@ -526,6 +533,16 @@ impl Record {
         if let Some(traced) = self.traced.take() {
             self.tell(*traced, duration);
         }
+    }
+
+    /// Whether it never came to the engine's line, because a filter stopped it or nobody could carry it.
+    fn was_stopped(&self) -> bool {
+        let met_nobody = self.endpoint.is_none() && self.waited_us == NEVER;
+        let of_request = |reason| {
+            use Reason::{BadRequest, MethodNotAllowed, NoRoute, TooLarge};
+            matches!(reason, BadRequest | MethodNotAllowed | NoRoute | TooLarge)
+        };
+        self.reason.is_some_and(|reason| reason.is_of_filters() || met_nobody && of_request(reason))
     }
 
     /// Writes its last line.

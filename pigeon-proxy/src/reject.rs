@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 pub use self::reason::{Lack, Reason};
 pub use self::wire::{
-    GRPC_STATUS, HttpAnswer, PIGEON_REASON, grpc_headers, grpc_status, grpc_trailers, http_answer,
+    GRPC_MESSAGE, GRPC_STATUS, HttpAnswer, PIGEON_REASON, grpc_headers, grpc_status, grpc_trailers,
+    http_answer, problem,
 };
 
 /// Why the gateway answers a call itself.
@@ -74,6 +75,17 @@ pub enum Rejection {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// No method of the engine is called by the path of a JSON call.
+    NoMethod,
+    /// A JSON call is not one that can be translated.
+    Untranslatable {
+        /// The HTTP status that says so: 400, 415 or 501.
+        status: u16,
+        /// What is wrong with it.
+        why: Cow<'static, str>,
+    },
+    /// The engine does not tell what its methods and messages are, so that there is nothing to translate by.
+    NotDescribed,
     /// This proxy is about to stop.
     Draining,
     /// The call went on at an endpoint that was removed or set to drain for longer than the engine's
@@ -139,7 +151,7 @@ impl Rejection {
     /// Its word on the closed list.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::NoRoute => Reason::NoRoute,
+            Self::NoRoute | Self::NoMethod => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::Unauthenticated(_) => Reason::Unauthenticated,
             Self::Forbidden | Self::Lacks { .. } => Reason::Forbidden,
@@ -150,11 +162,11 @@ impl Rejection {
             Self::NoEndpoint => Reason::NoEndpoint,
             Self::ConnectFailed => Reason::ConnectFailed,
             Self::EngineReset { .. } => Reason::EngineReset,
-            Self::EngineProtocolError => Reason::EngineProtocolError,
+            Self::EngineProtocolError | Self::NotDescribed => Reason::EngineProtocolError,
             Self::TooLarge | Self::MessageTooLarge { .. } | Self::BodyTooLarge { .. } => {
                 Reason::TooLarge
             }
-            Self::BadRequest { .. } => Reason::BadRequest,
+            Self::BadRequest { .. } | Self::Untranslatable { .. } => Reason::BadRequest,
             Self::Draining | Self::EndpointDrained => Reason::Draining,
             Self::NoConfig => Reason::NoConfig,
             Self::Overloaded => Reason::Overloaded,
@@ -173,6 +185,7 @@ impl Rejection {
     pub fn http_status(&self) -> u16 {
         match self {
             Self::BodyTooLarge { .. } => 413,
+            Self::Untranslatable { status, .. } => *status,
             other => other.reason().http_status(),
         }
     }
@@ -197,6 +210,13 @@ impl Rejection {
                 format!("the method is not allowed here; allowed: {allow}").into()
             }
             Self::BadRequest { why } => (*why).into(),
+            Self::NoMethod => "no method of the engine is called by this path".into(),
+            Self::Untranslatable { why, .. } => why.clone(),
+            Self::NotDescribed => {
+                "JSON calls need an engine that describes its methods by gRPC server \
+                                   reflection, and this one does not"
+                    .into()
+            }
             Self::Unauthenticated(lack) => lack.sentence().into(),
             Self::Lacks { claim } => {
                 format!("the token does not have the {claim} that is needed here").into()
@@ -215,6 +235,24 @@ impl Rejection {
             }
             other => other.reason().sentence().into(),
         }
+    }
+}
+
+/// The HTTP status for a gRPC status, by the comments of google/rpc/code.proto.
+pub const fn http_of_grpc(status: u8) -> u16 {
+    match status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
     }
 }
 

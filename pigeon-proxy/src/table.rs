@@ -54,6 +54,8 @@ pub struct RouteEntry {
     pub filters: Arc<Filters>,
     /// When its calls are tried again.
     pub retry: Policy,
+    /// Calls may come as JSON.
+    pub transcode: bool,
     /// Who gets copies of its calls.
     pub shadow: Option<Shadow>,
     /// How often they are, over all of them. Lives on when the configuration changes.
@@ -103,6 +105,7 @@ impl Table {
                 timeout: route.timeout.map(|t| t.duration()),
                 filters: passed,
                 retry: Policy::from(&route.retry),
+                transcode: route.transcode,
                 shadow: route
                     .shadow
                     .as_ref()

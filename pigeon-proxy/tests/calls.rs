@@ -38,6 +38,8 @@ mod h2c;
 mod health;
 #[path = "calls/identity.rs"]
 mod identity;
+#[path = "calls/json.rs"]
+mod json;
 #[path = "calls/limits.rs"]
 mod limits;
 #[path = "calls/own.rs"]

@@ -38,6 +38,7 @@ mod h2c;
 mod h2spec;
 mod health;
 mod interop;
+mod json;
 mod kinds;
 mod latency;
 mod limits;

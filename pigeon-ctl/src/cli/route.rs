@@ -145,6 +145,9 @@ pub struct EditFields {
     /// Pages of these origins may call from a browser, such as `https://app.example`, `https://*.example` or `*`; '' = none
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub cors: Option<Vec<String>>,
+    /// Whether calls may come as JSON, for engines that speak gRPC and describe themselves by server reflection
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub transcode: Option<bool>,
 }
 
 /// What the gateway answers instead of an engine.

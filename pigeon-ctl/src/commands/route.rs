@@ -103,6 +103,7 @@ fn edits(fields: &mut Fields, args: &EditFields) {
         Some([none]) if none.is_empty() => fields.put("cors", Some(Value::Null)),
         origins => fields.put("cors/origins", origins.map(|origins| json!(origins))),
     }
+    fields.put("transcode", args.transcode);
 }
 
 fn limits(fields: &mut Fields, args: &LimitFields) {

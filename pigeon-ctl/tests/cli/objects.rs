@@ -214,6 +214,23 @@ fn a_route_gets_a_limit_another_and_none() {
 }
 
 #[test]
+fn a_route_may_be_called_in_json() {
+    let admin = Admin::start();
+    admin.ok(&["engine", "add", "chat", "--static", "h:1"]);
+    admin.ok(&words("route add r --engine chat --transcode"));
+    let transcode = |admin: &Admin| admin.json(&["route", "get", "r"])["spec"]["transcode"].clone();
+    assert_eq!(transcode(&admin), json!(true));
+    let wrong = admin.ctl(&words("route set r --rewrite-path /x")).run();
+    assert_eq!(wrong.code, 7, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("excludes rewrite.path"), "{}", wrong.stderr);
+    admin.ok(&words("route set r --transcode=false"));
+    assert_eq!(transcode(&admin), Value::Null);
+    let wrong = admin.ctl(&words("route add s --grpc a.B --engine chat --transcode")).run();
+    assert_eq!(wrong.code, 7, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("needs match.path"), "{}", wrong.stderr);
+}
+
+#[test]
 fn a_route_may_be_called_by_pages() {
     let admin = Admin::start();
     admin.ok(&["engine", "add", "web", "--static", "h:1"]);

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pigeon_proto::model::{self, PathPattern, Redirect, Route};
 
 use super::{Answer, Asked, Stop};
-use crate::reject::{Rejection, code, grpc_status};
+use crate::reject::{Rejection, code, grpc_status, http_of_grpc};
 
 /// What such a route does.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ fn http(answer: &model::Answer) -> Answer {
     }
     let status = answer.status.unwrap_or(match answer.grpc_status {
         None => 200,
-        Some(status) => of_grpc(status.code()),
+        Some(status) => http_of_grpc(status.code()),
     });
     Answer { status, headers, body: Bytes::from(answer.body.clone()), grpc_status: None }
 }
@@ -90,24 +90,6 @@ fn of_http(status: u16) -> u8 {
         404 => code::UNIMPLEMENTED,
         429 | 502..=504 => code::UNAVAILABLE,
         _ => code::UNKNOWN,
-    }
-}
-
-/// The other way round, by the comments of google/rpc/code.proto.
-fn of_grpc(status: u8) -> u16 {
-    match status {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
     }
 }
 

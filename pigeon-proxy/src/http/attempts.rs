@@ -13,7 +13,7 @@ use super::blame::blame_first;
 use super::call::Call;
 use super::caller::CallerBody;
 use super::forward::{self, To};
-use super::head::{GRPC_TIMEOUT, TRACEPARENT, TRACESTATE};
+use super::head::{GRPC_TIMEOUT, TRACEPARENT, TRACESTATE, is_grpc};
 use super::leg::Leg;
 use super::shadow::Copy;
 use super::tunnel;
@@ -208,7 +208,9 @@ impl Call<'_> {
         let changes = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let offered = self.upgrade.as_ref().map(|(offered, _)| offered);
         let known = || offered.and_then(|offered| tunnel::chosen(response.headers(), offered));
-        (changes && known().is_none()) || !forward::is_framed(response)
+        // Nothing else can be translated.
+        let foreign = self.json.is_some() && !is_grpc(response.headers());
+        (changes && known().is_none()) || foreign || !forward::is_framed(response)
     }
 
     fn no_answer(
@@ -337,7 +339,7 @@ impl Call<'_> {
     }
 
     /// Waits for `what` until the deadline.
-    async fn in_time<F: Future>(&self, what: F) -> Result<F::Output, Rejection> {
+    pub(super) async fn in_time<F: Future>(&self, what: F) -> Result<F::Output, Rejection> {
         match self.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), what)
                 .await

@@ -18,6 +18,7 @@ use super::forward;
 use super::head::{Head, TRACEPARENT, TRACESTATE};
 use super::leg::Leg;
 use super::relay::{CallBody, Live, Messages, note_status};
+use super::transcode::{Json, Translator};
 use super::tunnel::{self, Tunnel};
 use super::web::Web;
 use crate::engine::Engine;
@@ -25,8 +26,9 @@ use crate::filter::identity::Identity;
 use crate::filter::{Answer, Asked, Edits, Stop, preflight_of};
 use crate::gateway::OpenCall;
 use crate::record::{Beginning, Record};
-use crate::reject::Rejection;
+use crate::reject::{Rejection, http_of_grpc};
 use crate::table::{self, Found, RouteEntry, Table};
+use crate::transcode::status;
 
 /// A call that has begun.
 pub(super) struct Call<'c> {
@@ -45,6 +47,8 @@ pub(super) struct Call<'c> {
     page: Option<(Arc<RouteEntry>, Option<HeaderValue>)>,
     /// The protocols that the caller offers to change to, and its connection once that has happened.
     pub(super) upgrade: Option<(HeaderValue, OnUpgrade)>,
+    /// How its answer becomes JSON, if it came as JSON and goes to its engine as gRPC.
+    pub(super) json: Option<Arc<Json>>,
 }
 
 /// Carries one call; every failure becomes an answer.
@@ -61,7 +65,7 @@ pub(super) async fn call_or_upgrade(
     request: Request<CallerBody>,
     upgrade: Option<(HeaderValue, OnUpgrade)>,
 ) -> (Response<CallBody>, Option<Tunnel>) {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut body = Some(body);
     let open = client.gateway.open_call(&client.tally);
     let (head, readable) = Head::read(&parts);
@@ -81,6 +85,7 @@ pub(super) async fn call_or_upgrade(
         max_message: None,
         page: None,
         upgrade,
+        json: None,
     };
     let route = readable.map_err(Stop::from).and_then(|()| call.decide(table.as_deref(), &parts));
     // Held no longer than needed: a call that waits for hours keeps its route, not every other.
@@ -97,8 +102,22 @@ pub(super) async fn call_or_upgrade(
         }
     };
     let edits = target.0.filters.edits().cloned();
+    if target.0.transcode
+        && !call.head.grpc
+        && let Err(rejection) = Box::pin(call.translate(&target, &mut parts, &mut body)).await
+    {
+        dismiss(waits, body).await;
+        return (call.reject(&rejection), None);
+    }
+    let json = call.json.clone();
     match Box::pin(call.carry(target, parts, &mut body)).await {
-        Ok((response, leg)) => call.answer(response, leg, edits.as_deref()),
+        Ok((response, leg)) => {
+            let (response, tunnel) = call.answer(response, leg, edits.as_deref());
+            match json {
+                Some(json) => (Box::pin(json.answer(response)).await, None),
+                None => (response, tunnel),
+            }
+        }
         Err(rejection) => {
             dismiss(waits, body).await;
             (call.reject(&rejection), None)
@@ -132,6 +151,7 @@ pub(super) fn refuse(
         max_message: None,
         page: None,
         upgrade: None,
+        json: None,
     };
     call.reject(rejection)
 }
@@ -279,14 +299,23 @@ impl Call<'_> {
             Some((protocol, client, hyper::upgrade::on(&mut response)))
         });
         let (mut parts, body) = response.into_parts();
-        self.record.answered(parts.status.as_u16());
+        // That of a JSON call is known once the call has ended, or its stream begins.
+        if self.json.is_none() {
+            self.record.answered(parts.status.as_u16());
+        }
         forward::response(&mut parts, self.version, edits);
         self.tell_browser(&mut parts.headers);
         note_status(&mut self.record, &parts.headers);
+        let code = self.json.as_ref().and_then(|_| status::code(&parts.headers));
+        if let Some(code) = code {
+            self.record.answers(http_of_grpc(code));
+        }
         let ended = body.is_end_stream();
-        let Call { record, open, deadline, head, max_message, .. } = self;
+        let Call { record, open, deadline, head, max_message, json, .. } = self;
+        let translator = json.as_ref().map(|json| Box::new(Translator::new(json)));
         let messages = Messages::new(head.grpc, max_message);
-        let live = Live { body, leg, record, grpc: head.grpc, messages, deadline, _open: open };
+        let (grpc, _open) = (head.grpc, open);
+        let live = Live { body, leg, record, grpc, messages, translator, deadline, _open };
         if let Some((protocol, client, engine)) = changes {
             forward::upgrade(&mut parts.headers, protocol);
             let tunnel = Tunnel::new(live, client, engine);
@@ -319,8 +348,8 @@ impl Call<'_> {
         self.record.rejected(rejection);
         let bodiless = self.method == Method::HEAD;
         let about = self.record.about();
-        let mut response =
-            answer::rejected(rejection, about, self.head.grpc, bodiless, self.version);
+        let grpc = self.head.grpc && self.json.is_none();
+        let mut response = answer::rejected(rejection, about, grpc, bodiless, self.version);
         self.tell_browser(response.headers_mut());
         response
     }

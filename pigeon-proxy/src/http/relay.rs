@@ -24,8 +24,8 @@ enum Kind {
     Full(Option<Bytes>),
     /// As the engine sends it.
     Relayed(Relayed),
-    /// One of these, as a gRPC-Web caller understands it.
-    Web(Pin<Box<dyn Body<Data = Bytes, Error = CutOff> + Send>>),
+    /// One of these, as the caller understands it, who speaks gRPC-Web or JSON.
+    Translated(Pin<Box<dyn Body<Data = Bytes, Error = CutOff> + Send>>),
 }
 
 struct Relayed {
@@ -58,8 +58,10 @@ impl CallBody {
     }
 
     /// `body` is another, in other clothes.
-    pub(super) fn web(body: Pin<Box<dyn Body<Data = Bytes, Error = CutOff> + Send>>) -> Self {
-        Self(Kind::Web(body))
+    pub(super) fn translated(
+        body: Pin<Box<dyn Body<Data = Bytes, Error = CutOff> + Send>>,
+    ) -> Self {
+        Self(Kind::Translated(body))
     }
 
     /// The body of a call that goes on until its engine ends it, its caller goes away, or its deadline.
@@ -91,7 +93,7 @@ impl Body for CallBody {
         match &mut self.0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Relayed(relayed) => relayed.shared.poll_frame(cx),
-            Kind::Web(body) => body.as_mut().poll_frame(cx),
+            Kind::Translated(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -99,7 +101,7 @@ impl Body for CallBody {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Relayed(relayed) => relayed.shared.is_end_stream(),
-            Kind::Web(body) => body.is_end_stream(),
+            Kind::Translated(body) => body.is_end_stream(),
         }
     }
 
@@ -107,7 +109,7 @@ impl Body for CallBody {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Relayed(relayed) => relayed.shared.size_hint(),
-            Kind::Web(body) => body.size_hint(),
+            Kind::Translated(body) => body.size_hint(),
         }
     }
 }

@@ -80,7 +80,7 @@ impl Web {
         parts.headers.insert(CONTENT_TYPE, kind);
         parts.headers.remove(CONTENT_LENGTH);
         let body: Pin<Box<_>> = Box::pin(Answer::new(body, self.answer));
-        Response::from_parts(parts, CallBody::web(body))
+        Response::from_parts(parts, CallBody::translated(body))
     }
 }
 

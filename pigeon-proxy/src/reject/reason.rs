@@ -92,7 +92,8 @@ impl Reason {
         self.row().1
     }
 
-    pub(super) const fn http_status(self) -> u16 {
+    /// Its HTTP status, but for some rejections that have another.
+    pub const fn http_status(self) -> u16 {
         self.row().2
     }
 

@@ -17,7 +17,8 @@ use super::{About, Rejection};
 pub const PIGEON_REASON: HeaderName = HeaderName::from_static("pigeon-reason");
 /// The status of a gRPC call.
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// What a gRPC status means, percent-encoded.
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const DOMAIN: &str = "pigeon.dev";
 
@@ -87,11 +88,17 @@ pub fn http_answer(rejection: &Rejection, about: About<'_>) -> HttpAnswer {
         let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
+    let body = problem(status, reason, &rejection.message(), about);
+    HttpAnswer { status, headers, body }
+}
+
+/// A problem document (RFC 9457).
+pub fn problem(status: StatusCode, reason: &str, detail: &str, about: About<'_>) -> Bytes {
     let mut problem = serde_json::json!({
         "type": format!("urn:pigeon:problem:{reason}"),
         "title": status.canonical_reason().unwrap_or_default(),
         "status": status.as_u16(),
-        "detail": rejection.message(),
+        "detail": detail,
         "reason": reason,
     });
     for (key, value) in [("route", about.route), ("engine", about.engine)] {
@@ -101,7 +108,7 @@ pub fn http_answer(rejection: &Rejection, about: About<'_>) -> HttpAnswer {
     }
     let mut body = problem.to_string();
     body.push('\n');
-    HttpAnswer { status, headers, body: body.into() }
+    body.into()
 }
 
 /// `google.rpc.Status` with `ErrorInfo`, and `RetryInfo` where the list has a hint.

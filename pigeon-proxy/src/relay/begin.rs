@@ -135,7 +135,9 @@ impl State {
         let told = entry.filters.cors().is_some() && (request.from_page || !request.grpc);
         // Bodies are copied on the general path.
         let copied = entry.shadow.as_ref().is_some_and(|shadow| shadow.takes(fastrand::u64(..)));
-        let general = told || copied;
+        // The engine is to get another body than the caller sends.
+        let translated = entry.transcode && !request.grpc;
+        let general = told || copied || translated;
         if general || engine.as_deref().is_some_and(|engine| !speaks_h2(engine, request.grpc)) {
             let at = self.open(&opened, request, id, None);
             self.bridge(at, &opened, Some(Chosen { copied }));

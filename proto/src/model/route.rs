@@ -64,6 +64,10 @@ pub struct Route {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Calls may come as JSON; the engine, which speaks gRPC, gets messages (default false).
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transcode: bool,
     /// Longest body of a request in bytes, also of a gRPC call's messages together; none = no limit.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +105,7 @@ impl Route {
             response_headers: HeaderEdits::default(),
             rewrite: None,
             cors: None,
+            transcode: false,
             max_body_bytes: None,
             shadow: None,
             redirect: None,
@@ -159,6 +164,9 @@ pub(super) fn check(mut r: Route, _: ValuePointerRef) -> Result<Route, Contradic
     if let Some(path) = r.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
         rewrites(path, &r.matches)?;
     }
+    if r.transcode {
+        transcodes(&r)?;
+    }
     if r.max_body_bytes.is_some_and(|max| !(1..=MOST_BODY).contains(&max)) {
         let message = format!("must be from 1 to {MOST_BODY}; leave it out for no limit");
         return Err(Contradiction("/max_body_bytes", code::BAD_VALUE, message));
@@ -209,6 +217,18 @@ fn rewrites(path: &PathRewrite, m: &Match) -> Result<(), Contradiction> {
     Err(Contradiction("/rewrite/path", code::CONFLICTING_FIELDS, message.into()))
 }
 
+/// JSON calls are found by their paths, and these say which method of the engine they call.
+fn transcodes(r: &Route) -> Result<(), Contradiction> {
+    let message = if r.matches.grpc.is_some() {
+        "needs match.path, because match.grpc takes gRPC calls only; a path like /pkg.Service* takes both"
+    } else if r.rewrite.as_ref().is_some_and(|rewrite| rewrite.path.is_some()) {
+        "excludes rewrite.path: a JSON call's path says which method it calls; remove one of the two"
+    } else {
+        return Ok(());
+    };
+    Err(Contradiction("/transcode", code::CONFLICTING_FIELDS, message.into()))
+}
+
 /// A new path that ends in `*` keeps what follows the part that matched.
 fn keeps_rest(field: &'static str, m: &Match) -> Result<(), Contradiction> {
     match m.path {
@@ -251,6 +271,7 @@ fn action(r: &Route) -> Result<(), Contradiction> {
         ("/response_headers", !r.response_headers.is_empty()),
         ("/rewrite", r.rewrite.is_some()),
         ("/shadow", r.shadow.is_some()),
+        ("/transcode", r.transcode),
         ("/max_body_bytes", r.max_body_bytes.is_some()),
     ];
     match fields.into_iter().find(|(_, set)| *set) {

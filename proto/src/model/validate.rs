@@ -123,6 +123,7 @@ fn only_for_calls(route: &Route) -> Vec<(&'static str, &'static str)> {
             "/spec/auth/methods",
             "write [certificate], which is all that a raw connection can show, or remove auth",
         ),
+        (route.transcode, "/spec/transcode", REMOVE),
         (route.redirect.is_some(), "/spec/redirect", NAME_ENGINE),
         (route.answer.is_some(), "/spec/answer", NAME_ENGINE),
     ];

@@ -16,8 +16,10 @@ use crate::gateway::OpenCall;
 use crate::grpc::MessageScanner;
 use crate::http::blame::blame;
 use crate::http::leg::Leg;
+use crate::http::transcode::Translator;
 use crate::record::Record;
-use crate::reject::{GRPC_STATUS, Rejection, grpc_trailers};
+use crate::reject::{GRPC_STATUS, Rejection, grpc_trailers, http_of_grpc};
+use crate::transcode::status;
 
 type Polled = Poll<Option<Result<Frame<Bytes>, CutOff>>>;
 
@@ -28,6 +30,8 @@ pub(in crate::http) struct Live {
     pub(in crate::http) record: Record,
     pub(in crate::http) grpc: bool,
     pub(in crate::http) messages: Messages,
+    /// Of a call that came as JSON.
+    pub(in crate::http) translator: Option<Box<Translator>>,
     pub(in crate::http) deadline: Option<Instant>,
     pub(in crate::http) _open: OpenCall,
 }
@@ -86,8 +90,16 @@ impl Shared {
         };
         match Pin::new(&mut live.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Err(rejection) = live.note(&frame) {
-                    end(&mut stage, |live| live.broken(&rejection));
+                let noted = live.note(&frame).and_then(|()| live.translate(frame));
+                let frame = match noted {
+                    Ok(frame) => frame,
+                    Err(rejection) => {
+                        end(&mut stage, |live| live.broken(&rejection));
+                        return told(std::mem::replace(&mut *stage, Stage::Ended));
+                    }
+                };
+                if let Some(rejection) = live.lacks(&frame) {
+                    end(&mut stage, |live| live.failed(&rejection));
                     return told(std::mem::replace(&mut *stage, Stage::Ended));
                 }
                 if frame.is_trailers() || live.body.is_end_stream() {
@@ -210,6 +222,32 @@ impl Live {
             note_status(&mut self.record, trailers);
         }
         Ok(())
+    }
+
+    /// What a caller gets of this part who called in JSON: nothing, of half a message.
+    fn translate(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Rejection> {
+        let Some(translator) = &mut self.translator else { return Ok(frame) };
+        match frame.into_data() {
+            Ok(data) => {
+                let text = translator.feed(&data)?;
+                if translator.streams() && !text.is_empty() {
+                    self.record.answers(200);
+                }
+                Ok(Frame::data(text))
+            }
+            Err(frame) => Ok(frame),
+        }
+    }
+
+    /// Why this end of the answer to a JSON call is none.
+    fn lacks(&mut self, frame: &Frame<Bytes>) -> Option<Rejection> {
+        let translator = self.translator.as_ref()?;
+        let code = status::code(frame.trailers_ref()?)?;
+        if code == 0 && !translator.is_whole() {
+            return Some(Rejection::EngineProtocolError);
+        }
+        self.record.answers(http_of_grpc(code));
+        None
     }
 
     /// The answer ended with its head.

@@ -36,6 +36,7 @@ impl From<&Route> for v1::Route {
             response_headers: edits(&r.response_headers),
             rewrite: r.rewrite.as_ref().map(Into::into),
             cors: r.cors.as_ref().map(Into::into),
+            transcode: r.transcode,
             max_body_bytes: r.max_body_bytes.unwrap_or(0),
             shadow: r
                 .shadow
@@ -114,6 +115,7 @@ impl TryFrom<v1::Route> for Route {
                     response_headers: wire_edits(w.response_headers),
                     rewrite,
                     cors,
+                    transcode: w.transcode,
                     max_body_bytes: (w.max_body_bytes > 0).then_some(w.max_body_bytes),
                     shadow,
                     redirect,

@@ -309,7 +309,7 @@ spec: {match: {grpc: a.B}, engine: e, cors: {origins: [https://a.example, "https
 ---
 kind: route
 name: q
-spec: {match: {path: /q}, engine: e, cors: {origins: ["*"]}}
+spec: {match: {path: /q}, engine: e, cors: {origins: ["*"]}, transcode: true}
 "#;
 
 #[test]
