@@ -223,9 +223,12 @@ async fn what_breaks_on_one_side_breaks_on_the_other() {
     let failed = r#"pigeon_rejections_total{engine="e",reason="engine_reset",route="r"} 1"#;
     rig.until_counted(failed).await;
     // The client is: the engine is told, and its slot rests.
-    let client = rig.connect().await;
+    let mut client = rig.connect().await;
     let mut upstream = engine.accept().await;
+    // Only once bytes pass is the engine reached for the gateway, too: before, a slot needs no rest.
     upstream.write_all(b"x").await.unwrap();
+    says(&mut client, b"x").await;
+    upstream.write_all(b"y").await.unwrap();
     reset(client);
     is_reset(&mut upstream).await;
     rig.until_counted(r#"pigeon_calls_total{code="cancelled",engine="e",route="r"} 1"#).await;
