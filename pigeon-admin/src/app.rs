@@ -14,7 +14,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::metrics::{Gauges, Metrics};
 use crate::proxies::Proxies;
 use crate::publisher::{self, Ring};
-use crate::store::{Store, StoreError};
+use crate::store::{Place, PostgresUrl, Store, StoreError};
 use crate::stream::{self, Feed};
 use crate::{serve, token};
 
@@ -26,6 +26,8 @@ const GRACE: Duration = Duration::from_millis(1_200);
 pub struct Config {
     /// Where the store, the tokens and the lock are; made if missing.
     pub data_dir: PathBuf,
+    /// Where the store is instead, if several admins share one.
+    pub database_url: Option<PostgresUrl>,
     /// Where REST and the dashboard listen; port 0 takes any free one.
     pub listen: SocketAddr,
     /// Where the config stream listens; port 0 takes any free one.
@@ -79,10 +81,10 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The store.
-    #[error("cannot open {}: {why}", .path.display())]
+    #[error("cannot open {place}: {why}")]
     Store {
         /// The database.
-        path: PathBuf,
+        place: Place,
         /// Why.
         why: StoreError,
     },
@@ -150,9 +152,12 @@ pub async fn bind(config: Config) -> Result<Admin, StartError> {
     let admin_token = data_dir.token("admin")?;
     let proxy_token = data_dir.token("proxy")?;
     let metrics = Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?;
-    let path = data_dir.database();
-    let failed = |why| StartError::Store { path: path.clone(), why };
-    let store = Store::open(&path).await.map_err(failed)?;
+    let place = match config.database_url {
+        Some(url) => Place::Postgres(url),
+        None => Place::File(data_dir.database()),
+    };
+    let failed = |why| StartError::Store { place: place.clone(), why };
+    let store = Store::open(place.clone()).await.map_err(failed)?;
     let catalog = Catalog::open(store, metrics.clone()).await.map_err(failed)?;
     let proxies = Proxies::default();
     let state = AppState {
@@ -225,6 +230,7 @@ impl Admin {
             generation: view.generation,
             metrics: state.metrics.clone(),
             shutdown: stop.clone(),
+            catch_up: if state.catalog.is_shared() { stream::CATCH_UP } else { Duration::ZERO },
             stall: stream::STALL,
         };
         let (catalog, metrics) = (state.catalog.clone(), state.metrics.clone());

@@ -7,6 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::app::Config;
+use crate::data_dir::DataDir;
+use crate::store::{Place, PostgresUrl};
 
 /// Pigeon's control plane: keeps the configuration, answers REST, streams it to the proxies.
 #[derive(Parser, Debug)]
@@ -18,6 +20,16 @@ pub struct Args {
     /// Where the store, the tokens and the lock are; made if missing.
     #[arg(long, env = "PIGEON_ADMIN_DATA_DIR", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
+    /// Keep the store in this Postgres instead, which several admins may share:
+    /// postgres://USER@HOST:PORT/NAME, its password in PGPASSFILE or in the environment variable.
+    #[arg(
+        long,
+        env = "PIGEON_ADMIN_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        global = true
+    )]
+    database_url: Option<PostgresUrl>,
     /// Where REST and the dashboard listen.
     #[arg(
         long,
@@ -81,14 +93,46 @@ pub enum LogFormat {
 impl Args {
     /// Reads the command line; ends the process with exit code 2 if it is wrong.
     pub fn read() -> Self {
+        // Everybody on the machine can read the command lines of its processes.
+        let shown = std::env::args().any(|argument| {
+            let value = argument.strip_prefix("--database-url=").unwrap_or(&argument);
+            value.starts_with("postgres") && PostgresUrl::has_password(value)
+        });
         let args = Self::parse();
-        if args.data_dir.is_none()
-            && !matches!(args.command, Some(Command::Check { file: Some(_) }))
-        {
-            let message = "--data-dir DIR is needed: where the store is, or is to be";
-            Self::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+        let wrong = |kind, message: &str| -> ! { Self::command().error(kind, message).exit() };
+        if shown {
+            wrong(
+                ErrorKind::ValueValidation,
+                "--database-url has a password, which every process list shows; leave it out, and put it into \
+                 the file that PGPASSFILE names, or give the whole URL in PIGEON_ADMIN_DATABASE_URL",
+            );
+        }
+        if args.data_dir.is_none() && args.needs_data_dir() {
+            wrong(
+                ErrorKind::MissingRequiredArgument,
+                "--data-dir DIR is needed: where the store is, or is to be",
+            );
         }
         args
+    }
+
+    /// What there is without one: files that are named, and a database that is elsewhere.
+    fn needs_data_dir(&self) -> bool {
+        match &self.command {
+            Some(Command::Check { file: Some(_) }) => false,
+            Some(Command::Check { file: None } | Command::Backup { .. }) => {
+                self.database_url.is_none()
+            }
+            Some(Command::Restore { .. }) | None => true,
+        }
+    }
+
+    /// Where the store is.
+    pub fn place(&self) -> Place {
+        match &self.database_url {
+            Some(url) => Place::Postgres(url.clone()),
+            None => Place::File(DataDir::database_in(&self.data_dir())),
+        }
     }
 
     /// Where the store, the tokens and the lock are.
@@ -100,6 +144,7 @@ impl Args {
     pub fn config(&self) -> Config {
         Config {
             data_dir: self.data_dir(),
+            database_url: self.database_url.clone(),
             listen: self.listen,
             grpc_listen: self.grpc_listen,
             insecure_bind: self.insecure_bind,

@@ -261,6 +261,11 @@ impl Catalog {
         Ok(Self { writer: tx, view, revision, health, reader })
     }
 
+    /// Whether other admins write to the same store.
+    pub fn is_shared(&self) -> bool {
+        self.reader.is_shared()
+    }
+
     /// The newest committed configuration.
     pub fn view(&self) -> Arc<View> {
         self.view.borrow().clone()

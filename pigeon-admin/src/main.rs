@@ -38,11 +38,11 @@ fn log(args: &Args) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn offline(command: &Command, args: &Args) -> anyhow::Result<()> {
-    let data_dir = args.data_dir();
+    let place = args.place();
     match command {
-        Command::Backup { file } => offline::backup(&data_dir, file).await,
-        Command::Restore { file } => offline::restore(&data_dir, file).await,
-        Command::Check { file } => offline::check(&data_dir, file.as_deref()).await,
+        Command::Backup { file } => offline::backup(&place, file).await,
+        Command::Restore { file } => offline::restore(&place, &args.data_dir(), file).await,
+        Command::Check { file } => offline::check(&place, file.as_deref()).await,
     }
 }
 

@@ -1,18 +1,18 @@
-//! What can be done with a data directory beside serving from it: `backup`, `restore` and `check`.
+//! What can be done with a store beside serving from it: `backup`, `restore` and `check`.
 
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
 use crate::data_dir::DataDir;
-use crate::store::{self, Contents};
+use crate::store::{self, Contents, Place};
 
 /// Writes a copy of the store to `file`, and says on stdout what is in it.
 ///
 /// # Errors
 /// The file exists, the store cannot be read, or the disk refuses.
-pub async fn backup(data_dir: &Path, file: &Path) -> anyhow::Result<()> {
-    let contents = store::backup(&DataDir::database_in(data_dir), file).await.context("backup")?;
+pub async fn backup(place: &Place, file: &Path) -> anyhow::Result<()> {
+    let contents = store::backup(place, file).await.context("backup")?;
     println!("wrote {}: {}", file.display(), words(&contents));
     Ok(())
 }
@@ -21,9 +21,9 @@ pub async fn backup(data_dir: &Path, file: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// An admin runs on the directory, or the backup cannot be used: then nothing has changed.
-pub async fn restore(data_dir: &Path, file: &Path) -> anyhow::Result<()> {
-    let held = DataDir::open(data_dir)?;
-    let restored = store::restore(file, &held.database()).await.context("restore")?;
+pub async fn restore(place: &Place, data_dir: &Path, file: &Path) -> anyhow::Result<()> {
+    let _held = DataDir::open(data_dir)?;
+    let restored = store::restore(file, place, data_dir).await.context("restore")?;
     println!("restored {}: {}", file.display(), words(&restored.contents));
     if let Some(replaced) = restored.replaced {
         println!("the store that was there before is {}", replaced.display());
@@ -38,16 +38,16 @@ pub async fn restore(data_dir: &Path, file: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It is not.
-pub async fn check(data_dir: &Path, file: Option<&Path>) -> anyhow::Result<()> {
-    let path = file.map_or_else(|| DataDir::database_in(data_dir), Path::to_owned);
-    let faults = store::check(&path).await.with_context(|| format!("check {}", path.display()))?;
+pub async fn check(place: &Place, file: Option<&Path>) -> anyhow::Result<()> {
+    let place = file.map_or_else(|| place.clone(), Place::from);
+    let faults = store::check(&place).await.with_context(|| format!("check {place}"))?;
     for fault in &faults {
         println!("{fault}");
     }
     match faults.len() {
-        0 => println!("{} is sound", path.display()),
-        1 => bail!("{} has a fault; restore a backup if it cannot be mended", path.display()),
-        n => bail!("{} has {n} faults; restore a backup if they cannot be mended", path.display()),
+        0 => println!("{} is sound", place),
+        1 => bail!("{} has a fault; restore a backup if it cannot be mended", place),
+        n => bail!("{} has {n} faults; restore a backup if they cannot be mended", place),
     }
     Ok(())
 }

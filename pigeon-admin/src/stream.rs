@@ -47,12 +47,17 @@ pub struct Feed {
     pub metrics: Metrics,
     /// Cancelled when the admin stops.
     pub shutdown: CancellationToken,
+    /// How long a proxy that holds more than this admin has yet read of a store that others write, too, waits for it.
+    pub catch_up: Duration,
     /// How long a proxy may take nothing while there is something to take; then it is cut.
     pub stall: Duration,
 }
 
 /// The usual [`Feed::stall`].
 pub const STALL: Duration = Duration::from_secs(30);
+
+/// [`Feed::catch_up`] of an admin that is not alone: longer than one goes without looking.
+pub const CATCH_UP: Duration = Duration::from_secs(5);
 
 struct Service {
     feed: Arc<Feed>,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use super::plan::{Base, Now, Plan, plan};
-use super::{Outcome, StoreError, StoreHealth, View, Write, WriteError};
+use super::{Actor, Outcome, StoreError, StoreHealth, View, Write, WriteError};
 use crate::metrics::Metrics;
 use crate::store::{Batch, Store};
 
@@ -53,10 +54,15 @@ impl Writer {
     /// Serves until told to close, or until every handle is gone.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut closed = None;
+        let others = Others::of(&self.store);
         loop {
             let ill = !self.health.borrow().is_ok();
             let request = tokio::select! {
                 request = requests.recv() => request,
+                () = others.may_have_written() => {
+                    self.look().await;
+                    continue;
+                }
                 () = tokio::time::sleep(RETRY), if ill => {
                     self.try_again().await;
                     continue;
@@ -76,16 +82,31 @@ impl Writer {
                 None => break,
             }
         }
+        drop(others);
         self.store.close().await;
         if let Some(reply) = closed {
             let _ = reply.send(());
         }
     }
 
+    /// Writes as if nobody else did: if another admin was faster, what it has written is read, and the write is
+    /// planned on that, with all that it expects, while nobody else can write.
     async fn write(&mut self, write: &Write) -> Result<Outcome, WriteError> {
         if self.in_doubt {
             self.reload().await.map_err(WriteError::Store)?;
         }
+        match self.attempt(write).await {
+            Err(WriteError::Store(StoreError::ChangedElsewhere)) => {}
+            done => return done,
+        }
+        let locked = self.store.lock(&self.base.view).await;
+        locked.and_then(|view| self.take(view)).map_err(WriteError::Store)?;
+        let done = self.attempt(write).await;
+        self.store.unlock().await;
+        done
+    }
+
+    async fn attempt(&mut self, write: &Write) -> Result<Outcome, WriteError> {
         let at_ms = now_ms();
         let mut new_uid = || uuid::Uuid::now_v7().to_string();
         let plan = plan(&self.base, write, &mut Now { at_ms, new_uid: &mut new_uid })?;
@@ -102,22 +123,31 @@ impl Writer {
                 self.adopt(plan);
                 Ok(outcome)
             }
-            Err(e) => self.failed(e, outcome).await,
+            Err(e) => self.failed(e, outcome, &write.actor).await,
         }
     }
 
     /// A commit that failed may still be on disk; reading again decides which answer is true.
-    async fn failed(&mut self, e: StoreError, wanted: Outcome) -> Result<Outcome, WriteError> {
-        tracing::error!(error = %e, revision = wanted.revision, "a write could not be stored");
+    async fn failed(
+        &mut self,
+        e: StoreError,
+        wanted: Outcome,
+        actor: &Actor,
+    ) -> Result<Outcome, WriteError> {
         self.in_doubt = true;
-        let elsewhere = matches!(e, StoreError::ChangedElsewhere);
         let reloaded = self.reload().await;
-        if reloaded.is_ok() && !elsewhere && self.base.view.revision == wanted.revision {
+        if matches!(e, StoreError::ChangedElsewhere) {
+            return Err(WriteError::Store(reloaded.err().unwrap_or(e)));
+        }
+        tracing::error!(error = %e, revision = wanted.revision, "a write could not be stored");
+        // Another admin may have made a revision of this number.
+        if reloaded.is_ok()
+            && self.base.view.revision >= wanted.revision
+            && self.store.was_made(wanted.revision, &actor.request_id).await.unwrap_or(false)
+        {
             return Ok(wanted);
         }
-        if !elsewhere {
-            self.ill(&e);
-        }
+        self.ill(&e);
         Err(WriteError::Store(e))
     }
 
@@ -142,13 +172,24 @@ impl Writer {
         self.revision.send_replace(self.base.view.revision);
     }
 
-    /// Reads everything again, after which memory and disk agree.
+    /// Reads what is new, after which memory and disk agree.
     async fn reload(&mut self) -> Result<(), StoreError> {
-        let view = self.store.load().await?;
-        let (had, has) = (self.base.view.revision, view.revision);
+        let view = self.store.since(&self.base.view).await?;
+        self.take(view)
+    }
+
+    /// Shows what the store holds by now.
+    fn take(&mut self, view: View) -> Result<(), StoreError> {
+        let had = &self.base.view;
+        let object = || "the configuration".into();
+        if view.generation != had.generation || view.cluster_id != had.cluster_id {
+            let why = "a backup was put back; restart pigeon-admin".into();
+            return Err(StoreError::Unreadable { object: object(), why });
+        }
+        let (had, has) = (had.revision, view.revision);
         if has < had {
             let why = format!("it went back from revision {had} to {has}; restart pigeon-admin");
-            return Err(StoreError::Unreadable { object: "the configuration".into(), why });
+            return Err(StoreError::Unreadable { object: object(), why });
         }
         if has > had {
             self.base = Base::new(view);
@@ -156,6 +197,19 @@ impl Writer {
         }
         self.in_doubt = false;
         Ok(())
+    }
+
+    /// Takes what other admins have written.
+    async fn look(&mut self) {
+        let known = (self.base.view.generation, self.base.view.revision);
+        let looked = match self.store.newest().await {
+            Ok(newest) if newest == known => Ok(()),
+            Ok(_) => self.reload().await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = looked {
+            self.ill(&e);
+        }
     }
 
     async fn try_again(&mut self) {
@@ -173,7 +227,46 @@ impl Writer {
     }
 
     fn ill(&self, e: &StoreError) {
+        if self.health.borrow().is_ok() {
+            tracing::error!(error = %e, "the store cannot be used; what is known goes on being served");
+        }
         self.health.send_replace(StoreHealth::CannotWrite { reason: e.to_string() });
+    }
+}
+
+/// Other admins on the same store, if there can be any.
+struct Others {
+    told: Arc<Notify>,
+    listening: Option<AbortHandle>,
+}
+
+impl Others {
+    fn of(store: &Store) -> Self {
+        let told = Arc::new(Notify::new());
+        let listening = store.follower().map(|mut follower| {
+            let told = told.clone();
+            let listen = async move {
+                loop {
+                    follower.next().await;
+                    told.notify_one();
+                }
+            };
+            tokio::spawn(listen).abort_handle()
+        });
+        Self { told, listening }
+    }
+
+    /// Resolves when it is time to look.
+    async fn may_have_written(&self) {
+        self.told.notified().await;
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Executor as _, Row as _};
-
-use super::{Store, StoreError, check, open, read};
+use super::db::{Conn, For, Value, signed};
+use super::{Place, PostgresUrl, Store, StoreError, check, postgres, read, sqlite, tables};
+use crate::catalog::View;
 
 /// How far a restored store is ahead of whatever its proxies may have seen of the one before.
 const AHEAD: u64 = 1_000_000;
@@ -35,67 +34,119 @@ pub struct Restored {
     pub replaced: Option<PathBuf>,
 }
 
-/// Writes a copy of the store `from` to `to`, as of one moment; an admin may be at work on it meanwhile. The
-/// copy is whole and on disk when this returns, or not there.
+/// Writes a copy of the store `from` to the file `to`, as of one moment; admins may be at work on it meanwhile. The
+/// copy is whole and on disk when this returns, or not there. It is an SQLite file, whatever `from` is.
 ///
 /// # Errors
 /// `to` exists, `from` cannot be read, or the disk refuses.
-pub async fn backup(from: &Path, to: &Path) -> Result<Contents, StoreError> {
+pub async fn backup(from: &Place, to: &Path) -> Result<Contents, StoreError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(StoreError::Exists(to.to_owned()));
     }
-    there(from)?;
     let partial = with_suffix(to, ".partial");
-    let copied = copy(from, &partial).await;
+    let copied = match from {
+        Place::File(path) => copy(path, &partial).await,
+        Place::Postgres(url) => copy_rows(url, &partial).await,
+    };
     // Under its name only now, and never over a file that came meanwhile.
     let named = copied.and_then(|contents| {
         fs::hard_link(&partial, to).and_then(|()| sync_folder(to)).map_err(disk)?;
         Ok(contents)
     });
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(file = %partial.display(), %error, "could not remove");
-        }
-        _ => {}
+    if let Err(error) = remove_with_log(&partial) {
+        tracing::warn!(file = %partial.display(), %error, "could not remove");
     }
     named
 }
 
 async fn copy(from: &Path, to: &Path) -> Result<Contents, StoreError> {
+    there(from)?;
     // SQLite writes into an empty file of ours, so that nobody else can read it at any time.
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(to).map_err(disk)?;
-    let mut conn = open::reader(from).await?;
+    empty(to)?;
+    let mut conn = sqlite::reader(from).await?;
     let name = to.to_str().ok_or_else(|| StoreError::Disk("the name is not UTF-8".into()))?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut conn).await?;
+    conn.execute("VACUUM INTO $1", &[Value::Text(name)]).await?;
     conn.close().await?;
     File::open(to).and_then(|file| file.sync_all()).map_err(disk)?;
-    let contents = contents(to).await?;
-    Ok(contents)
+    contents(to).await
+}
+
+async fn copy_rows(from: &PostgresUrl, to: &Path) -> Result<Contents, StoreError> {
+    empty(to)?;
+    let mut from = postgres::reader(from).await?;
+    let mut to_conn = sqlite::up_to_date(to).await?;
+    from.begin(For::Reading).await?;
+    to_conn.begin(For::Writing).await?;
+    tables::copy(&mut from, &mut to_conn).await?;
+    to_conn.commit().await?;
+    from.rollback().await?;
+    from.close().await?;
+    close(to_conn).await?;
+    contents(to).await
+}
+
+fn empty(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    made.map(drop).map_err(disk)
 }
 
 /// Puts the backup `from` in the place of the store `to`, which nobody may be using. The generation and the
 /// revision become higher than any that proxies may have seen, so that each of them takes what is there now.
-/// What was there before is kept beside it.
+/// What was there before is kept: beside a file, and as a backup in `folder` if it was elsewhere.
 ///
 /// # Errors
 /// `from` is not a whole backup that this version can read: then nothing has changed. Or the disk refuses.
-pub async fn restore(from: &Path, to: &Path) -> Result<Restored, StoreError> {
+pub async fn restore(from: &Path, to: &Place, folder: &Path) -> Result<Restored, StoreError> {
     there(from)?;
-    let new = with_suffix(to, ".restoring");
+    let new = folder.join("pigeon.db.restoring");
     remove_with_log(&new)?;
-    let prepared = prepare(from, &new, to).await;
-    let swapped = prepared.and_then(|contents| {
-        let replaced = put_aside(to).map_err(disk)?;
-        fs::rename(&new, to).and_then(|()| sync_folder(to)).map_err(disk)?;
-        Ok(Restored { contents, replaced })
-    });
+    let swapped = match to {
+        Place::File(path) => swap_file(from, &new, path).await,
+        Place::Postgres(url) => swap_rows(from, &new, url).await,
+    };
     remove_with_log(&new)?;
     swapped
 }
 
-/// Makes `new`: the backup, in this version's tables, as a later generation than both.
-async fn prepare(from: &Path, new: &Path, old: &Path) -> Result<Contents, StoreError> {
+async fn swap_file(from: &Path, new: &Path, to: &Path) -> Result<Restored, StoreError> {
+    let contents = prepare(from, new, last_known(to).await).await?;
+    let replaced = put_aside(to).map_err(disk)?;
+    fs::rename(new, to).and_then(|()| sync_folder(to)).map_err(disk)?;
+    Ok(Restored { contents, replaced })
+}
+
+async fn swap_rows(from: &Path, new: &Path, to: &PostgresUrl) -> Result<Restored, StoreError> {
+    let mut conn = postgres::alone(to).await?;
+    let used = conn.row("SELECT count(*) FROM meta", &[]).await?.int(0)? > 0;
+    let before = if used { Some(contents_of(&read::view(&mut conn).await?)) } else { None };
+    let contents = prepare(from, new, before.clone()).await?;
+    let mut replaced = None;
+    if before.is_some() {
+        let aside = unused(&new.with_file_name(format!("postgres.replaced-{}.db", now())));
+        backup_rows(to, &aside).await?;
+        replaced = Some(aside);
+    }
+    let mut prepared = sqlite::reader(new).await?;
+    conn.begin(For::Writing).await?;
+    tables::copy(&mut prepared, &mut conn).await?;
+    conn.commit().await?;
+    prepared.close().await?;
+    conn.close().await?;
+    Ok(Restored { contents, replaced })
+}
+
+async fn backup_rows(from: &PostgresUrl, to: &Path) -> Result<(), StoreError> {
+    copy_rows(from, to).await?;
+    sync_folder(to).map_err(disk)
+}
+
+/// Makes `new`: the backup, in this version's tables, as a later generation than it and what was there `before`.
+async fn prepare(
+    from: &Path,
+    new: &Path,
+    before: Option<Contents>,
+) -> Result<Contents, StoreError> {
     let mut source = File::open(from).map_err(disk)?;
     let mut options = OpenOptions::new();
     let mut copy = options.write(true).create_new(true).mode(0o600).open(new).map_err(disk)?;
@@ -104,20 +155,16 @@ async fn prepare(from: &Path, new: &Path, old: &Path) -> Result<Contents, StoreE
     let backup = contents(new).await?;
     // Brings older tables to this version.
     Store::open(new).await?.close().await;
-    let faults = check::check(new).await?;
+    let faults = check::check(&new.into()).await?;
     if let Some(fault) = faults.first() {
         return Err(StoreError::NotSound(fault.to_string()));
     }
-    let before = last_known(old).await;
     let (generation, revision) = before.map_or((0, 0), |c| (c.generation, c.revision));
     let generation = backup.generation.max(generation) + 1;
     let revision = backup.revision.max(revision) + AHEAD;
-    let mut conn = open::writer(new).await?;
-    sqlx::query("UPDATE meta SET generation = $1, revision = $2")
-        .bind(signed(generation))
-        .bind(signed(revision))
-        .execute(&mut conn)
-        .await?;
+    let mut conn = sqlite::writer(new).await?;
+    let values = [Value::Int(signed(generation)), Value::Int(signed(revision))];
+    conn.execute("UPDATE meta SET generation = $1, revision = $2", &values).await?;
     close(conn).await?;
     Ok(Contents { generation, revision, ..contents(new).await? })
 }
@@ -146,11 +193,7 @@ fn put_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     if !path.exists() {
         return Ok(None);
     }
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let mut aside = with_suffix(path, &format!(".replaced-{now}"));
-    while aside.exists() {
-        aside = with_suffix(&aside, "-again");
-    }
+    let aside = unused(&with_suffix(path, &format!(".replaced-{}", now())));
     fs::hard_link(path, &aside)?;
     // The new database must never meet the log of the old.
     for suffix in ["-wal", "-shm"] {
@@ -163,29 +206,44 @@ fn put_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(aside))
 }
 
-/// What the store at `path` holds. Changes nothing.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// This name, or one like it that nothing has.
+fn unused(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    while path.exists() {
+        path = with_suffix(&path, "-again");
+    }
+    path
+}
+
+/// What the store in the file `path` holds. Changes nothing.
 pub(super) async fn contents(path: &Path) -> Result<Contents, StoreError> {
-    let mut conn = open::reader(path).await?;
-    let known =
-        sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name IN ('meta', 'resource')");
-    let tables: i64 = known.fetch_one(&mut conn).await?.try_get(0)?;
-    if tables != 2 {
+    let mut conn = sqlite::reader(path).await?;
+    let known = "SELECT count(*) FROM sqlite_schema WHERE name IN ('meta', 'resource')";
+    if conn.row(known, &[]).await?.int(0)? != 2 {
         return Err(StoreError::NotOurs(path.to_owned()));
     }
     let view = read::view(&mut conn).await?;
     conn.close().await?;
-    Ok(Contents {
-        cluster_id: view.cluster_id,
+    Ok(contents_of(&view))
+}
+
+fn contents_of(view: &View) -> Contents {
+    Contents {
+        cluster_id: view.cluster_id.clone(),
         generation: view.generation,
         revision: view.revision,
         objects: view.objects.len(),
-    })
+    }
 }
 
 /// Closes a connection with everything in the one file.
-async fn close(mut conn: SqliteConnection) -> Result<(), StoreError> {
-    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").await?;
-    Ok(conn.close().await?)
+async fn close(mut conn: Conn) -> Result<(), StoreError> {
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)", &[]).await?;
+    conn.close().await
 }
 
 fn remove_with_log(path: &Path) -> Result<(), StoreError> {
@@ -215,8 +273,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn disk(error: io::Error) -> StoreError {
     StoreError::Disk(error.to_string())
-}
-
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -1,15 +1,13 @@
 //! Whether a store is sound: the file, its tables, every object, and the rules between them.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use pigeon_proto::model::{FieldError, Snapshot, Versioned, validate};
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Row as _};
 
 use super::backup::there;
-use super::{StoreError, open, read};
+use super::db::Conn;
+use super::{Place, StoreError, read};
 use crate::catalog::{Stored, View};
 
 /// Something that is wrong with a store.
@@ -28,19 +26,23 @@ impl fmt::Display for Fault {
 }
 
 /// Revisions that cannot be: changes or objects later than the newest revision.
-const LATER: &str = "SELECT 'a change', max(revision) FROM change \
-     UNION ALL SELECT 'an object', max(mod_revision) FROM resource \
-     UNION ALL SELECT 'an audit row', max(revision) FROM audit";
+const LATER: &str = "SELECT 'a change', coalesce(max(revision), 0) FROM change \
+     UNION ALL SELECT 'an object', coalesce(max(mod_revision), 0) FROM resource \
+     UNION ALL SELECT 'an audit row', coalesce(max(revision), 0) FROM audit";
 
-/// Everything that is wrong with the store at `path`; changes nothing, and may run beside an admin.
+/// Everything that is wrong with the store at `place`; changes nothing, and may run beside an admin.
 ///
 /// # Errors
 /// It cannot be opened at all.
-pub async fn check(path: &Path) -> Result<Vec<Fault>, StoreError> {
-    there(path)?;
-    let mut conn = open::reader(path).await?;
+pub async fn check(place: &Place) -> Result<Vec<Fault>, StoreError> {
+    if let Place::File(path) = place {
+        there(path)?;
+    }
+    let mut conn = place.reader().await?;
     let mut faults = Vec::new();
-    integrity(&mut conn, &mut faults).await?;
+    if let Conn::Sqlite(_) = &conn {
+        integrity(&mut conn, &mut faults).await?;
+    }
     match read::view(&mut conn).await {
         Ok(view) => {
             let errors = validate(&snapshot(&view)).err().unwrap_or_default();
@@ -63,9 +65,9 @@ fn snapshot(view: &View) -> Snapshot {
     Snapshot { revision: view.revision, objects: objects.collect() }
 }
 
-async fn integrity(conn: &mut SqliteConnection, faults: &mut Vec<Fault>) -> Result<(), StoreError> {
-    for row in sqlx::query("PRAGMA integrity_check(20)").fetch_all(&mut *conn).await? {
-        let message: String = row.try_get(0)?;
+async fn integrity(conn: &mut Conn, faults: &mut Vec<Fault>) -> Result<(), StoreError> {
+    for row in conn.rows("PRAGMA integrity_check(20)", &[]).await? {
+        let message = row.text(0)?;
         if message != "ok" {
             faults.push(Fault { code: "damaged", message });
         }
@@ -74,13 +76,12 @@ async fn integrity(conn: &mut SqliteConnection, faults: &mut Vec<Fault>) -> Resu
 }
 
 async fn revisions(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     newest: u64,
     faults: &mut Vec<Fault>,
 ) -> Result<(), StoreError> {
-    for row in sqlx::query(LATER).fetch_all(&mut *conn).await? {
-        let (what, revision): (String, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-        let revision = revision.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    for row in conn.rows(LATER, &[]).await? {
+        let (what, revision) = (row.text(0)?, row.number(1)?);
         if revision > newest {
             let message = format!("{what} is of revision {revision}, the newest is {newest}");
             faults.push(Fault { code: "revision", message });

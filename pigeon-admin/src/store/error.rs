@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 
+use sqlx::postgres::PgDatabaseError;
+
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No space left.
-    #[error("the disk of the data directory is full; free some space")]
+    #[error("the disk of the database is full; free some space")]
     Full,
     /// The file or file system does not take writes.
-    #[error("the database is read-only; check the permissions of the data directory and its disk")]
+    #[error(
+        "the database is read-only; check the permissions of its file and its disk, or which server of a \
+         cluster it is"
+    )]
     ReadOnly,
     /// Another program holds the database for more than five seconds.
-    #[error("another program holds pigeon.db; end it")]
+    #[error("another program holds the database; end it")]
     Busy,
     /// The file is damaged or something else.
     #[error("pigeon.db is damaged or not a database; restore it from a backup")]
@@ -21,11 +26,20 @@ pub enum StoreError {
     #[error("the disk refused: {0}; check the data directory's permissions and its disk")]
     Disk(String),
     /// Something else than this admin has written to it.
-    #[error("pigeon.db was changed by another program; read again, then repeat the write")]
+    #[error("the database was changed by another program; read again, then repeat the write")]
     ChangedElsewhere,
+    /// A server that does not answer, or does not let anybody in.
+    #[error("the database server cannot be reached: {0}; it is tried again")]
+    Away(String),
+    /// Admins serve from it.
+    #[error("{0} is in use by an admin; stop them all first")]
+    InUse(String),
+    /// A version that nobody looks after any more.
+    #[error("Postgres {0} is too old; use 14 or newer")]
+    OldPostgres(i32),
     /// Made by a newer version.
     #[error(
-        "pigeon.db was written by a newer pigeon-admin (migration {0}); \
+        "the database was written by a newer pigeon-admin (migration {0}); \
          start that version, or restore a backup from before the upgrade"
     )]
     TooNew(i64),
@@ -36,7 +50,7 @@ pub enum StoreError {
     )]
     OldSqlite(String),
     /// An object in the store that this version cannot read.
-    #[error("{object} in pigeon.db cannot be read: {why}")]
+    #[error("{object} in the database cannot be read: {why}")]
     Unreadable {
         /// `kind/name`, or the table.
         object: String,
@@ -84,16 +98,42 @@ impl StoreHealth {
 
 impl From<sqlx::Error> for StoreError {
     fn from(e: sqlx::Error) -> Self {
-        let sqlx::Error::Database(db) = &e else { return Self::Other(e.to_string()) };
-        let extended: i32 = db.code().and_then(|c| c.parse().ok()).unwrap_or(0);
-        // The low byte is the primary code (https://www.sqlite.org/rescode.html).
-        match extended & 0xff {
+        use sqlx::Error::{Database, Io, PoolTimedOut, Tls};
+        let db = match &e {
+            Database(db) => db,
+            Io(_) | Tls(_) | PoolTimedOut => return Self::Away(e.to_string()),
+            _ => return Self::Other(e.to_string()),
+        };
+        let code = db.code().unwrap_or_default();
+        match db.try_downcast_ref::<PgDatabaseError>() {
+            Some(_) => Self::of_postgres(&code, db.message()),
+            None => Self::of_sqlite(code.parse().unwrap_or(0), db.message()),
+        }
+    }
+}
+
+impl StoreError {
+    /// By its extended result code, whose low byte is the primary one (<https://www.sqlite.org/rescode.html>).
+    fn of_sqlite(code: i32, message: &str) -> Self {
+        match code & 0xff {
             5 | 6 => Self::Busy,
             8 => Self::ReadOnly,
-            10 | 14 => Self::Disk(db.message().to_owned()),
+            10 | 14 => Self::Disk(message.to_owned()),
             11 | 26 => Self::Damaged,
             13 => Self::Full,
-            _ => Self::Other(db.message().to_owned()),
+            _ => Self::Other(message.to_owned()),
+        }
+    }
+
+    /// By its SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+    fn of_postgres(code: &str, message: &str) -> Self {
+        match code {
+            "53100" => Self::Full,
+            "25006" => Self::ReadOnly,
+            "55P03" | "40001" | "40P01" => Self::Busy,
+            "57P01" | "57P02" | "57P03" | "57014" | "53300" => Self::Away(message.to_owned()),
+            _ if code.starts_with("08") || code.starts_with("28") => Self::Away(message.to_owned()),
+            _ => Self::Other(message.to_owned()),
         }
     }
 }

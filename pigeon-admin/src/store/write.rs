@@ -1,10 +1,10 @@
 //! Writing: one transaction that makes one revision, its changes and its audit rows.
 
 use pigeon_proto::model::Key;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Row as _};
 
-use super::StoreError;
+use super::db::Value::{Int, MaybeText, Text};
+use super::db::{Conn, For, signed};
+use super::{StoreError, postgres};
 use crate::catalog::{Actor, Changed, Stored};
 
 /// Counting first serialises writers: whoever commits second sees the revision of the first.
@@ -38,24 +38,29 @@ pub struct Batch<'a> {
     pub changes: &'a [Changed],
 }
 
-/// Stores `batch`; on disk when this returns.
-pub(super) async fn commit(
-    conn: &mut SqliteConnection,
-    batch: &Batch<'_>,
-) -> Result<(), StoreError> {
-    // IMMEDIATE takes the write lock at the start, where the busy timeout applies.
-    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    apply(&mut tx, batch).await?;
-    Ok(tx.commit().await?)
+/// Begins a transaction beside which nobody else writes.
+pub(super) async fn begin(conn: &mut Conn) -> Result<(), StoreError> {
+    conn.begin(For::Writing).await?;
+    match conn {
+        // Has begun with the lock.
+        Conn::Sqlite(_) => Ok(()),
+        Conn::Postgres(_) => conn.rows("SELECT one FROM meta FOR UPDATE", &[]).await.map(drop),
+    }
+}
+
+/// Stores `batch` and ends the transaction; on disk when this returns.
+pub(super) async fn commit(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
+    apply(conn, batch).await?;
+    if let Conn::Postgres(_) = conn {
+        postgres::tell(conn, &batch.revision.to_string()).await?;
+    }
+    conn.commit().await
 }
 
 /// The statements of [`commit`], within a transaction.
-pub(super) async fn apply(
-    conn: &mut SqliteConnection,
-    batch: &Batch<'_>,
-) -> Result<(), StoreError> {
-    let revision: i64 = sqlx::query(COUNT).fetch_one(&mut *conn).await?.try_get(0)?;
-    if revision != signed(batch.revision) {
+pub(super) async fn apply(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
+    let revision = conn.row(COUNT, &[]).await?.number(0)?;
+    if revision != batch.revision {
         return Err(StoreError::ChangedElsewhere);
     }
     for (seq, change) in (0_i64..).zip(batch.changes) {
@@ -65,33 +70,45 @@ pub(super) async fn apply(
     Ok(())
 }
 
-async fn resource(conn: &mut SqliteConnection, change: &Changed) -> Result<(), StoreError> {
+async fn resource(conn: &mut Conn, change: &Changed) -> Result<(), StoreError> {
     let (kind, name) = words(&change.key);
-    let query = match (&change.before, &change.after) {
-        (None, Some(a)) => sqlx::query(INSERT)
-            .bind(kind)
-            .bind(name)
-            .bind(&a.uid)
-            .bind(signed(a.create_revision))
-            .bind(signed(a.mod_revision))
-            .bind(a.created_ms)
-            .bind(a.updated_ms)
-            .bind(&a.updated_by)
-            .bind(labels(a))
-            .bind(spec(a)),
-        (Some(b), Some(a)) => sqlx::query(UPDATE)
-            .bind(kind)
-            .bind(name)
-            .bind(signed(a.mod_revision))
-            .bind(a.updated_ms)
-            .bind(&a.updated_by)
-            .bind(labels(a))
-            .bind(spec(a))
-            .bind(signed(b.mod_revision)),
-        (Some(b), None) => sqlx::query(DELETE).bind(kind).bind(name).bind(signed(b.mod_revision)),
+    let (kind, name) = (Text(kind), Text(name));
+    let revision = |s: &Stored| Int(signed(s.mod_revision));
+    let changed = match (&change.before, &change.after) {
+        (None, Some(a)) => {
+            let (create, labels, spec) = (signed(a.create_revision), labels(a), spec(a));
+            let values = [
+                kind,
+                name,
+                Text(&a.uid),
+                Int(create),
+                revision(a),
+                Int(a.created_ms),
+                Int(a.updated_ms),
+                Text(&a.updated_by),
+                Text(&labels),
+                Text(&spec),
+            ];
+            conn.execute(INSERT, &values).await?
+        }
+        (Some(b), Some(a)) => {
+            let (labels, spec) = (labels(a), spec(a));
+            let values = [
+                kind,
+                name,
+                revision(a),
+                Int(a.updated_ms),
+                Text(&a.updated_by),
+                Text(&labels),
+                Text(&spec),
+                revision(b),
+            ];
+            conn.execute(UPDATE, &values).await?
+        }
+        (Some(b), None) => conn.execute(DELETE, &[kind, name, revision(b)]).await?,
         (None, None) => return Ok(()),
     };
-    match query.execute(conn).await?.rows_affected() {
+    match changed {
         1 => Ok(()),
         // The row is not what the catalog holds.
         _ => Err(StoreError::ChangedElsewhere),
@@ -99,7 +116,7 @@ async fn resource(conn: &mut SqliteConnection, change: &Changed) -> Result<(), S
 }
 
 async fn log(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     batch: &Batch<'_>,
     seq: i64,
     change: &Changed,
@@ -110,31 +127,27 @@ async fn log(
         (None, Some(_)) => ("put", "create"),
         (Some(_), Some(_)) => ("put", "update"),
     };
-    sqlx::query(CHANGE)
-        .bind(signed(batch.revision))
-        .bind(seq)
-        .bind(kind)
-        .bind(name)
-        .bind(op)
-        .bind(change.after.as_deref().map(spec))
-        .execute(&mut *conn)
-        .await?;
+    let (revision, seq) = (Int(signed(batch.revision)), Int(seq));
+    let spec = change.after.as_deref().map(spec);
+    let values = [revision, seq, Text(kind), Text(name), Text(op), MaybeText(spec.as_deref())];
+    conn.execute(CHANGE, &values).await?;
     let document = |s: &Stored| s.object.to_json().to_string();
-    sqlx::query(AUDIT)
-        .bind(signed(batch.revision))
-        .bind(seq)
-        .bind(batch.at_ms)
-        .bind(&batch.actor.name)
-        .bind(&batch.actor.source)
-        .bind(action)
-        .bind(kind)
-        .bind(name)
-        .bind(change.before.as_deref().map(document))
-        .bind(change.after.as_deref().map(document))
-        .bind(&batch.actor.request_id)
-        .execute(&mut *conn)
-        .await?;
-    Ok(())
+    let before = change.before.as_deref().map(document);
+    let after = change.after.as_deref().map(document);
+    let values = [
+        revision,
+        seq,
+        Int(batch.at_ms),
+        Text(&batch.actor.name),
+        Text(&batch.actor.source),
+        Text(action),
+        Text(kind),
+        Text(name),
+        MaybeText(before.as_deref()),
+        MaybeText(after.as_deref()),
+        Text(&batch.actor.request_id),
+    ];
+    conn.execute(AUDIT, &values).await.map(drop)
 }
 
 fn words(key: &Key) -> (&'static str, &str) {
@@ -147,9 +160,4 @@ fn labels(stored: &Stored) -> String {
 
 fn spec(stored: &Stored) -> String {
     stored.object.spec.to_json().to_string()
-}
-
-/// SQLite's integers are signed; no revision comes near the end of them.
-fn signed(revision: u64) -> i64 {
-    i64::try_from(revision).unwrap_or(i64::MAX)
 }

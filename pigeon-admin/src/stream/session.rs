@@ -85,6 +85,7 @@ impl Session {
             }
         };
         let feed = &self.feed;
+        self.wait_for_store(&subscribe).await;
         let start = decide(&subscribe, &feed.cluster_id, feed.generation, &feed.ring);
         let start = start.map_err(|e| {
             tracing::error!(peer = %self.peer.address, "a proxy is refused: {e}");
@@ -93,6 +94,17 @@ impl Session {
         match inbound::hello(&subscribe) {
             Ok(hello) => Ok((hello, subscribe, start)),
             Err(status) => refuse("protocol", status),
+        }
+    }
+
+    /// A proxy that comes from another admin may have from it what this one is only about to read.
+    async fn wait_for_store(&self, subscribe: &v1::Subscribe) {
+        let feed = &self.feed;
+        let ours = (&*feed.cluster_id, feed.generation);
+        if (&*subscribe.cluster_id, subscribe.generation) == ours {
+            let mut newest = feed.ring.watch();
+            let there = newest.wait_for(|newest| *newest >= subscribe.have_revision);
+            let _ = timeout(feed.catch_up, there).await;
         }
     }
 

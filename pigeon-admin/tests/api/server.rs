@@ -44,6 +44,7 @@ impl Server {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             data_dir: dir.path().join("data"),
+            database_url: None,
             listen: free,
             grpc_listen: free,
             insecure_bind: false,

@@ -5,13 +5,25 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pigeon_admin::store::{self, StoreError};
+use pigeon_admin::store::{self, Contents, Fault, Place, Restored, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::tempdir;
 
 use crate::proxy::Proxy;
 use crate::support::{catalog, engine, key, put, route, soon, start, write};
+
+async fn backup(from: &Path, to: &Path) -> Result<Contents, StoreError> {
+    store::backup(&from.into(), to).await
+}
+
+async fn restore(from: &Path, to: &Path) -> Result<Restored, StoreError> {
+    store::restore(from, &to.into(), to.parent().expect("a folder")).await
+}
+
+async fn check(path: &Path) -> Result<Vec<Fault>, StoreError> {
+    store::check(&Place::from(path)).await
+}
 
 /// A database with one engine of this name beside the first listener, and what it says of itself.
 async fn store_with(dir: &Path, name: &str) -> PathBuf {
@@ -35,7 +47,7 @@ async fn a_backup_is_what_the_store_was_at_one_moment_of_writes() {
         let mut copies = Vec::new();
         for i in 0..4 {
             let file = dir.path().join(format!("copy{i}"));
-            copies.push((store::backup(&database, &file).await.expect("backup"), file));
+            copies.push((backup(&database, &file).await.expect("backup"), file));
         }
         copies
     };
@@ -43,7 +55,7 @@ async fn a_backup_is_what_the_store_was_at_one_moment_of_writes() {
     for (contents, file) in copies {
         // The seed is revision 1 with one object, and each write adds one.
         assert_eq!(contents.objects as u64, contents.revision);
-        assert_eq!(store::check(&file).await.expect("check"), []);
+        assert_eq!(check(&file).await.expect("check"), []);
         assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
     }
     assert_eq!(catalog.view().revision, 41);
@@ -57,10 +69,10 @@ async fn a_backup_overwrites_nothing_and_needs_a_store() {
     let database = store_with(dir.path(), "e").await;
     let taken = dir.path().join("taken");
     fs::write(&taken, "precious").expect("write");
-    let error = store::backup(&database, &taken).await.expect_err("taken");
+    let error = backup(&database, &taken).await.expect_err("taken");
     assert!(matches!(error, StoreError::Exists(_)), "{error}");
     assert_eq!(fs::read_to_string(&taken).expect("still there"), "precious");
-    let error = store::backup(&dir.path().join("nothing"), &dir.path().join("copy")).await;
+    let error = backup(&dir.path().join("nothing"), &dir.path().join("copy")).await;
     assert!(matches!(error, Err(StoreError::Missing(_))), "{error:?}");
     assert!(!dir.path().join("copy").exists());
 }
@@ -69,22 +81,22 @@ async fn a_backup_overwrites_nothing_and_needs_a_store() {
 async fn a_restored_store_is_a_later_generation_and_keeps_what_was_there() {
     let (old, new) = (tempdir().expect("dir"), tempdir().expect("dir"));
     let copy = old.path().join("copy");
-    store::backup(&store_with(old.path(), "from-backup").await, &copy).await.expect("backup");
+    backup(&store_with(old.path(), "from-backup").await, &copy).await.expect("backup");
     let database = store_with(new.path(), "replaced").await;
     for generation in 2..4 {
-        let restored = store::restore(&copy, &database).await.expect("restore");
+        let restored = restore(&copy, &database).await.expect("restore");
         assert_eq!(restored.contents.generation, generation);
         assert!(restored.contents.revision > u64::from(generation > 2) * 1_000_000 + 1_000_000);
-        assert_eq!(store::check(&database).await.expect("check"), []);
+        assert_eq!(check(&database).await.expect("check"), []);
         let replaced = restored.replaced.expect("kept");
-        assert_eq!(store::check(&replaced).await.expect("check"), []);
+        assert_eq!(check(&replaced).await.expect("check"), []);
         let view = catalog(new.path()).await.view();
         assert!(view.objects.contains_key(&key("engine/from-backup")));
         assert!(!view.objects.contains_key(&key("engine/replaced")));
     }
     // Where nothing was, nothing is kept.
     let empty = tempdir().expect("dir");
-    let restored = store::restore(&copy, &empty.path().join("pigeon.db")).await.expect("restore");
+    let restored = restore(&copy, &empty.path().join("pigeon.db")).await.expect("restore");
     assert_eq!((restored.contents.generation, restored.replaced), (2, None));
 }
 
@@ -101,7 +113,7 @@ async fn what_is_no_sound_backup_changes_nothing() {
     let empty = dir.path().join("empty");
     fs::write(&empty, "").expect("write");
     for file in [&text, &cut, &empty] {
-        let error = store::restore(file, &database).await.expect_err("refused");
+        let error = restore(file, &database).await.expect_err("refused");
         assert!(!error.to_string().is_empty());
         assert_eq!(fs::read(&database).expect("read"), before, "{}", file.display());
     }
@@ -116,7 +128,7 @@ async fn proxies_follow_a_restored_store() {
     let copy = dir.path().join("copy");
     let admin = start(dir.path()).await;
     write(&admin.state.catalog, put(&engine("kept", 1))).await.expect("write");
-    store::backup(&dir.path().join("pigeon.db"), &copy).await.expect("backup");
+    backup(&dir.path().join("pigeon.db"), &copy).await.expect("backup");
     write(&admin.state.catalog, put(&engine("lost", 1))).await.expect("write");
     let mut proxy =
         Proxy::connect(&admin.grpc, &admin.proxy_token, Proxy::hello("p")).await.expect("connect");
@@ -124,7 +136,7 @@ async fn proxies_follow_a_restored_store() {
     let held = proxy.again("p");
     admin.stop().await;
 
-    let restored = store::restore(&copy, &dir.path().join("pigeon.db")).await.expect("restore");
+    let restored = restore(&copy, &dir.path().join("pigeon.db")).await.expect("restore");
     let admin = start(dir.path()).await;
     let mut proxy =
         Proxy::connect(&admin.grpc, &admin.proxy_token, held).await.expect("connect again");
@@ -185,12 +197,12 @@ async fn check_names_what_is_wrong() {
         let mut conn = SqliteConnection::connect_with(&options).await.expect("open");
         conn.execute(sql).await.expect("tamper");
         conn.close().await.expect("close");
-        let faults = store::check(&broken).await.expect("check");
+        let faults = check(&broken).await.expect("check");
         assert!(faults.iter().any(|f| f.code == code && f.message.contains(words)), "{faults:?}");
         let (exit, out, err) = run(&["check", broken.to_str().expect("path")]);
         assert_eq!(exit, Some(1), "{err}");
         assert!(out.starts_with(code), "{out}");
-        let error = store::restore(&broken, &dir.path().join("pigeon.db")).await;
+        let error = restore(&broken, &dir.path().join("pigeon.db")).await;
         assert!(error.is_err(), "{code}: {error:?}");
     }
 }

@@ -3,11 +3,24 @@
 use pigeon_admin::catalog::{Change, Expect, WriteError};
 use pigeon_proto::model::code;
 use serde_json::json;
-use tempfile::tempdir;
 
+use crate::database::{Database, home, on_both_databases};
 use crate::support::{
     as_tester, catalog, delete, engine, key, patch, put, put_if, route, soon, write,
 };
+
+on_both_databases! {
+    one_revision_per_write_and_none_for_nothing,
+    an_object_made_again_is_another_object,
+    expectations,
+    what_routes_use_cannot_be_removed_without_them,
+    an_invalid_write_changes_nothing_and_names_everything,
+    patches_merge_and_are_checked_like_everything_else,
+    a_dry_run_answers_alike_and_changes_nothing,
+    concurrent_writers_get_distinct_revisions_in_order,
+    of_writers_with_the_same_expectation_one_wins,
+    a_write_whose_caller_goes_away_ends_whole,
+}
 
 fn word(result: Result<pigeon_admin::catalog::Outcome, WriteError>) -> String {
     match result {
@@ -18,10 +31,9 @@ fn word(result: Result<pigeon_admin::catalog::Outcome, WriteError>) -> String {
     }
 }
 
-#[tokio::test]
-async fn one_revision_per_write_and_none_for_nothing() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn one_revision_per_write_and_none_for_nothing(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let both = engine("a", 1) + &engine("b", 2);
     let o = write(&c, put(&both)).await.expect("write");
     assert_eq!(o.revision, 2);
@@ -47,10 +59,9 @@ async fn one_revision_per_write_and_none_for_nothing() {
     assert_eq!(word(write(&c, vec![]).await), "revision 4");
 }
 
-#[tokio::test]
-async fn an_object_made_again_is_another_object() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn an_object_made_again_is_another_object(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let first = write(&c, put(&engine("a", 1))).await.expect("write");
     let gone = write(&c, delete(&["engine/a"])).await.expect("delete");
     assert!(gone.changed[0].after.is_none());
@@ -63,10 +74,9 @@ async fn an_object_made_again_is_another_object() {
     assert_eq!(second.changed[0].after.as_ref().expect("after").create_revision, 4);
 }
 
-#[tokio::test]
-async fn expectations() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn expectations(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     write(&c, put(&engine("a", 1))).await.expect("write"); // revision 2
     let a = |port: usize, e| put_if(&engine("a", port), e);
     let n = |e| put_if(&engine("new", 1), e);
@@ -99,10 +109,9 @@ async fn expectations() {
     assert!(!c.view().objects.contains_key(&key("engine/b")));
 }
 
-#[tokio::test]
-async fn what_routes_use_cannot_be_removed_without_them() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn what_routes_use_cannot_be_removed_without_them(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let own = "---\nkind: listener\nname: l\nspec: {address: '127.0.0.1:9'}\n---\nkind: route\nname: \
                on-l\nspec: {match: {listener: l, path: /l}, engine: a}\n";
     write(&c, put(&(engine("a", 1) + own + &route("r", "a")))).await.expect("write");
@@ -126,10 +135,9 @@ async fn what_routes_use_cannot_be_removed_without_them() {
     assert_eq!(word(write(&c, moved).await), "revision 5");
 }
 
-#[tokio::test]
-async fn an_invalid_write_changes_nothing_and_names_everything() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn an_invalid_write_changes_nothing_and_names_everything(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let bad = engine("good", 1) + &route("x", "gone") + &route("y", "gone");
     let Err(WriteError::Invalid(e)) = write(&c, put(&bad)).await else { panic!("was taken") };
     let found: Vec<_> = e.0.iter().map(|e| (e.object.clone(), e.code.as_str())).collect();
@@ -146,10 +154,9 @@ async fn an_invalid_write_changes_nothing_and_names_everything() {
     assert_eq!(c.revisions(None, 10).await.expect("revisions").len(), 1);
 }
 
-#[tokio::test]
-async fn patches_merge_and_are_checked_like_everything_else() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn patches_merge_and_are_checked_like_everything_else(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let text = "kind: engine\nname: a\nlabels: {team: x, tier: gold}\nspec: {endpoints: [{address: \
                 'h:1'}], pool: {mode: strict, slots: 4, queue: 8}}\n";
     write(&c, put(text)).await.expect("write");
@@ -184,10 +191,9 @@ async fn patches_merge_and_are_checked_like_everything_else() {
     assert_eq!(word(write(&c, patch("engine/a", whole)).await), "revision 3");
 }
 
-#[tokio::test]
-async fn a_dry_run_answers_alike_and_changes_nothing() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn a_dry_run_answers_alike_and_changes_nothing(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let mut dry = as_tester(put(&engine("a", 1)));
     dry.dry_run = true;
     let o = c.write(dry.clone()).await.expect("dry run");
@@ -199,11 +205,10 @@ async fn a_dry_run_answers_alike_and_changes_nothing() {
     assert_eq!(word(c.write(dry).await), format!("invalid {}", code::UNKNOWN_ENGINE));
 }
 
-#[tokio::test]
-async fn concurrent_writers_get_distinct_revisions_in_order() {
+async fn concurrent_writers_get_distinct_revisions_in_order(on: Database) {
     const WRITERS: usize = 40;
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let mut seen = c.changed();
     let watching = tokio::spawn(async move {
         let mut revisions = vec![*seen.borrow_and_update()];
@@ -234,10 +239,9 @@ async fn concurrent_writers_get_distinct_revisions_in_order() {
     assert!(watched.is_sorted(), "{watched:?}");
 }
 
-#[tokio::test]
-async fn of_writers_with_the_same_expectation_one_wins() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn of_writers_with_the_same_expectation_one_wins(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     write(&c, put(&engine("a", 1))).await.expect("write");
     let one = |port| {
         let c = c.clone();
@@ -254,10 +258,9 @@ async fn of_writers_with_the_same_expectation_one_wins() {
     assert!(words[1..].iter().all(|w| w == "stale 3"), "{words:?}");
 }
 
-#[tokio::test]
-async fn a_write_whose_caller_goes_away_ends_whole() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn a_write_whose_caller_goes_away_ends_whole(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     let mut changed = c.changed();
     {
         let mut call = std::pin::pin!(write(&c, put(&(engine("a", 1) + &route("r", "a")))));

@@ -6,7 +6,14 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::tempdir;
 
+use crate::database::{Database, home, on_both_databases};
 use crate::support::{catalog, delete, engine, key, patch, put, route, write};
+
+on_both_databases! {
+    the_first_start_makes_one_listener_and_no_other_start_does,
+    a_restart_keeps_everything,
+    history_is_newest_first_and_comes_in_pages,
+}
 
 async fn told(c: &Catalog, before: Option<u64>, limit: u32) -> Vec<String> {
     let revisions = c.revisions(before, limit).await.expect("revisions");
@@ -21,10 +28,9 @@ async fn told(c: &Catalog, before: Option<u64>, limit: u32) -> Vec<String> {
     revisions.iter().map(line).collect()
 }
 
-#[tokio::test]
-async fn the_first_start_makes_one_listener_and_no_other_start_does() {
-    let dir = tempdir().expect("dir");
-    let first = catalog(dir.path()).await;
+async fn the_first_start_makes_one_listener_and_no_other_start_does(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let first = catalog(&dir).await;
     let view = first.view();
     assert_eq!((view.revision, view.generation, view.objects.len()), (1, 1, 1));
     let listener = &view.objects[&key("listener/default")];
@@ -32,11 +38,11 @@ async fn the_first_start_makes_one_listener_and_no_other_start_does() {
     assert_eq!(told(&first, None, 9).await, ["1 system@: put create listener/default"]);
     write(&first, delete(&["listener/default"])).await.expect("delete");
     first.close().await;
-    let second = catalog(dir.path()).await;
+    let second = catalog(&dir).await;
     assert_eq!((second.view().revision, second.view().objects.len()), (2, 0));
     assert_eq!(second.view().cluster_id, view.cluster_id);
-    let other = tempdir().expect("dir");
-    assert_ne!(catalog(other.path()).await.view().cluster_id, view.cluster_id);
+    let Some(other) = home(on).await else { return };
+    assert_ne!(catalog(&other).await.view().cluster_id, view.cluster_id);
 }
 
 /// Every field there is, so that none is lost on the way through the store.
@@ -81,17 +87,16 @@ name: h
 spec: {match: {path: "/p*", methods: [PUT, GET]}, engine: e}
 "#;
 
-#[tokio::test]
-async fn a_restart_keeps_everything() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn a_restart_keeps_everything(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     write(&c, put(EVERYTHING)).await.expect("write");
     write(&c, patch("engine/e", json!({"labels": {"k": "v"}}))).await.expect("patch");
     write(&c, put(&engine("gone", 1))).await.expect("write");
     write(&c, delete(&["engine/gone"])).await.expect("delete");
     let (before, history) = (c.view(), told(&c, None, 100).await);
     c.close().await;
-    let again = catalog(dir.path()).await;
+    let again = catalog(&dir).await;
     let after = again.view();
     assert_eq!(after.objects, before.objects);
     assert_eq!((after.revision, &after.cluster_id), (5, &before.cluster_id));
@@ -133,10 +138,9 @@ async fn a_store_of_the_first_version_loads() {
     assert!(same.changed.iter().all(|c| !c.is_change()), "what it meant is what is read");
 }
 
-#[tokio::test]
-async fn history_is_newest_first_and_comes_in_pages() {
-    let dir = tempdir().expect("dir");
-    let c = catalog(dir.path()).await;
+async fn history_is_newest_first_and_comes_in_pages(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let c = catalog(&dir).await;
     write(&c, put(&(engine("a", 1) + &route("r", "a")))).await.expect("write");
     write(&c, put(&(engine("a", 2) + &engine("b", 1)))).await.expect("write");
     write(&c, delete(&["route/r", "engine/a"])).await.expect("write");

@@ -2,12 +2,14 @@
 
 mod backup;
 mod catalog;
+mod database;
 mod failures;
 mod files;
 mod history;
 mod kill;
 mod program;
 mod proxy;
+mod several;
 mod stream;
 mod subscribers;
 mod support;

@@ -219,6 +219,7 @@ async fn a_proxy_that_takes_nothing_is_cut_and_others_are_not() {
         generation: 1,
         metrics: Metrics::new().expect("metrics"),
         shutdown: shutdown.clone(),
+        catch_up: Duration::ZERO,
         stall: Duration::from_millis(1_500),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");

@@ -1,15 +1,17 @@
 //! What the tests share: an admin in this process, documents as changes, and waiting with a deadline.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pigeon_admin::app::{self, AppState, Config};
 use pigeon_admin::catalog::{Actor, Catalog, Change, Expect, Outcome, Write, WriteError};
 use pigeon_admin::metrics::Metrics;
-use pigeon_admin::store::Store;
+use pigeon_admin::store::{Place, PostgresUrl, Store};
 use pigeon_proto::model::{Key, Object, document};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::database::Home;
 
 /// Longest any condition may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -22,15 +24,41 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A configuration for `dir` on free ports.
-pub fn config(dir: &Path) -> Config {
-    let any = ([127, 0, 0, 1], 0).into();
-    Config { data_dir: dir.to_owned(), listen: any, grpc_listen: any, insecure_bind: false }
+/// A folder, and the database if it is not there.
+pub struct Spot(PathBuf, Option<PostgresUrl>);
+
+impl From<&Path> for Spot {
+    fn from(path: &Path) -> Self {
+        Self(path.to_owned(), None)
+    }
 }
 
-/// A catalog alone on `dir`.
-pub async fn catalog(dir: &Path) -> Catalog {
-    let store = Store::open(&dir.join("pigeon.db")).await.expect("store");
+impl From<&PathBuf> for Spot {
+    fn from(path: &PathBuf) -> Self {
+        Self(path.to_owned(), None)
+    }
+}
+
+impl From<&Home> for Spot {
+    fn from(home: &Home) -> Self {
+        Self(home.path().to_owned(), home.url())
+    }
+}
+
+/// A configuration for `spot` on free ports.
+pub fn config(spot: impl Into<Spot>) -> Config {
+    let any = ([127, 0, 0, 1], 0).into();
+    let Spot(data_dir, database_url) = spot.into();
+    Config { data_dir, database_url, listen: any, grpc_listen: any, insecure_bind: false }
+}
+
+/// A catalog alone on `spot`.
+pub async fn catalog(spot: impl Into<Spot>) -> Catalog {
+    let place = match spot.into() {
+        Spot(_, Some(url)) => Place::Postgres(url),
+        Spot(dir, None) => Place::File(dir.join("pigeon.db")),
+    };
+    let store = Store::open(place).await.expect("store");
     Catalog::open(store, Metrics::new().expect("metrics")).await.expect("catalog")
 }
 
@@ -43,9 +71,9 @@ pub struct Running {
     task: JoinHandle<()>,
 }
 
-/// Starts an admin on `dir`.
-pub async fn start(dir: &Path) -> Running {
-    let admin = app::bind(config(dir)).await.expect("bind");
+/// Starts an admin on `spot`.
+pub async fn start(spot: impl Into<Spot>) -> Running {
+    let admin = app::bind(config(spot)).await.expect("bind");
     let token = std::fs::read_to_string(admin.proxy_token_file()).expect("token");
     let (stop, stopped) = oneshot::channel::<()>();
     let (state, grpc) = (admin.state(), format!("http://{}", admin.grpc_addr()));

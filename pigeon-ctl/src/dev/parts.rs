@@ -57,6 +57,7 @@ pub(super) async fn admin(
 ) -> Result<Admin, Failure> {
     let config = admin_app::Config {
         data_dir: home.path().to_owned(),
+        database_url: None,
         listen: local(args.admin_port),
         grpc_listen: local(args.grpc_port),
         insecure_bind: false,
@@ -126,7 +127,7 @@ pub(super) async fn proxy(
     let address = format!("http://{}", admin.grpc).parse();
     let config = proxy_app::Config {
         source: proxy_app::SourceConfig::Admin(proxy_app::AdminConfig {
-            address: address.map_err(|e| Failure::bug(format!("{e}")))?,
+            addresses: vec![address.map_err(|e| Failure::bug(format!("{e}")))?],
             token_file: admin.proxy_token_file.clone(),
             state_dir: home.path().join("proxy"),
             insecure: false,

@@ -22,6 +22,7 @@ impl Admin {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let config = pigeon_admin::app::Config {
             data_dir: dir.path().join("data"),
+            database_url: None,
             listen: any,
             grpc_listen: any,
             insecure_bind: false,
