@@ -98,8 +98,8 @@ pub enum SourceConfig {
 /// What a proxy needs to follow an admin.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// The admin's stream port.
-    pub address: AdminAddress,
+    /// The stream ports of admins that share a store; of one of them at a time, whichever answers.
+    pub addresses: Vec<AdminAddress>,
     /// Holds the proxy token.
     pub token_file: PathBuf,
     /// For identity and last known good; of this proxy alone.
@@ -213,8 +213,9 @@ impl Config {
             SourceConfig::File(_) if self.takeover.now && self.takeover.socket.is_none() => {
                 Err(StartError::NoTakeoverSocket)
             }
-            SourceConfig::Admin(a) if !a.address.is_loopback() && !a.insecure => {
-                Err(StartError::OpenToken(a.address.clone()))
+            SourceConfig::Admin(a) if !a.insecure => {
+                let open = a.addresses.iter().find(|address| !address.is_loopback());
+                open.map_or(Ok(()), |address| Err(StartError::OpenToken(address.clone())))
             }
             _ => Ok(()),
         }

@@ -25,9 +25,15 @@ use crate::record::AccessLog;
 #[command(name = "pigeon-proxy", version, verbatim_doc_comment)]
 #[command(group = ArgGroup::new("source").required(true).args(["admin", "config"]))]
 pub struct Args {
-    /// Take the configuration from this admin's stream port, such as http://127.0.0.1:9801
-    #[arg(long, value_name = "URL", requires_all = ["token_file", "state_dir"])]
-    pub admin: Option<AdminAddress>,
+    /// Take the configuration from this admin's stream port, such as http://127.0.0.1:9801; of several with one
+    /// store (separate them by commas) from any of them
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        requires_all = ["token_file", "state_dir"]
+    )]
+    pub admin: Vec<AdminAddress>,
 
     /// Take the configuration from this YAML or JSON file, and again whenever it is saved
     #[arg(long, value_name = "FILE")]
@@ -117,12 +123,12 @@ impl Args {
         levels: Option<Levels>,
     ) -> Result<app::Config, clap::Error> {
         let usage = |kind, message: String| Args::command().error(kind, message);
-        let source = match (self.admin, self.config, self.token_file, self.state_dir) {
-            (Some(address), None, Some(token_file), Some(state_dir)) => {
-                let insecure = self.insecure_admin;
-                SourceConfig::Admin(AdminConfig { address, token_file, state_dir, insecure })
+        let source = match (self.config, self.token_file, self.state_dir) {
+            (None, Some(token_file), Some(state_dir)) if !self.admin.is_empty() => {
+                let (addresses, insecure) = (self.admin, self.insecure_admin);
+                SourceConfig::Admin(AdminConfig { addresses, token_file, state_dir, insecure })
             }
-            (None, Some(path), None, None) => SourceConfig::File(path),
+            (Some(path), None, None) => SourceConfig::File(path),
             // clap's own rules leave no other case.
             _ => {
                 let message = "give --admin with --token-file and --state-dir, or --config alone";
@@ -220,6 +226,10 @@ mod tests {
         let plain = app::Config::new(config.source.clone());
         assert_eq!(format!("{plain:?}"), format!("{config:?}"), "two sets of defaults");
         assert!(matches!(config.source, SourceConfig::Admin(a) if !a.insecure));
+        let both = "http://127.0.0.1:1,http://[::1]:2";
+        let config = parse(&["--admin", both, "--token-file", "t", "--state-dir", "s"]);
+        let source = config.expect("two admins").source;
+        assert!(matches!(source, SourceConfig::Admin(a) if a.addresses.len() == 2));
         let config = parse(&["--config", "f.yaml", "--bind", "a=0.0.0.0:0"]).expect("file");
         assert!(matches!(config.source, SourceConfig::File(p) if p.ends_with("f.yaml")));
         assert_eq!(config.binds.len(), 1);
@@ -239,7 +249,14 @@ mod tests {
                 "not supported yet",
             ),
             (
-                &["--admin", "http://10.0.0.1:1", "--token-file", "t", "--state-dir", "s"],
+                &[
+                    "--admin",
+                    "http://127.0.0.1:1,http://10.0.0.1:1",
+                    "--token-file",
+                    "t",
+                    "--state-dir",
+                    "s",
+                ],
                 "--insecure-admin",
             ),
             (&["--config", "f", "--state-dir", "s"], "--admin"),

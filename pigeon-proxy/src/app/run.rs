@@ -195,7 +195,8 @@ fn follow(
 ) -> String {
     match origin {
         Origin::Admin { admin, saved } => {
-            let words = format!("the admin at {}", admin.address);
+            let all: Vec<_> = admin.addresses.iter().map(ToString::to_string).collect();
+            let words = format!("the admin at {}", all.join(" or "));
             let mut held = Held::default();
             let saved = saved.inspect(|saved| held = saved.held.clone());
             // After a take-over it serves already.
@@ -206,7 +207,7 @@ fn follow(
                 let stop = stop.clone();
                 tasks.spawn(stream::first_contact(saved, limit, connection, received, stop));
             }
-            let stream = Stream::new(admin.address, admin.token_file, held, around);
+            let stream = Stream::new(admin.addresses, admin.token_file, held, around);
             let stop = stop.clone();
             tasks.spawn(async move {
                 if let Some(released) = released {

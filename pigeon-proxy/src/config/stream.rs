@@ -1,6 +1,6 @@
 //! The config stream over the network: connects to the admin, drives [`Protocol`], reports back.
 //!
-//! It tries for ever. Whatever happens here, what serves goes on serving.
+//! It tries for ever, of several admins one after the other. Whatever happens here, what serves goes on serving.
 
 mod backoff;
 mod connect;
@@ -47,9 +47,11 @@ pub struct Surroundings {
     pub reload: Arc<Notify>,
 }
 
-/// The connection to one admin.
+/// The connection to one admin, or to one after the other of several.
 pub struct Stream {
-    address: AdminAddress,
+    addresses: Vec<AdminAddress>,
+    /// The one of the present, or of the next attempt.
+    at: usize,
     token_file: PathBuf,
     protocol: Protocol,
     /// When the admin took the subscription of the present stream.
@@ -76,15 +78,16 @@ impl Fault {
 }
 
 impl Stream {
-    /// Will connect to `address`, and say that it holds `held`.
+    /// Will connect to one of `addresses`, and say that it holds `held`. Many proxies begin with different ones.
     pub fn new(
-        address: AdminAddress,
+        addresses: Vec<AdminAddress>,
         token_file: PathBuf,
         held: Held,
         around: Surroundings,
     ) -> Self {
         let protocol = Protocol::new(held);
-        Self { address, token_file, protocol, welcomed_at: None, around }
+        let at = fastrand::usize(..addresses.len().max(1));
+        Self { addresses, at, token_file, protocol, welcomed_at: None, around }
     }
 
     /// Keeps a stream to the admin until told to stop.
@@ -95,8 +98,11 @@ impl Stream {
                 () = stop.cancelled() => break,
                 end = self.attempt() => end,
             };
-            let delay = backoff.delay(&end.then, self.welcomed_at.map(|at| at.elapsed()));
+            let lived = self.welcomed_at.map(|at| at.elapsed());
+            let then = self.elsewhere(end.then);
+            let delay = backoff.delay(&then, lived);
             self.disconnected(&end.why, delay);
+            self.at = (self.at + 1) % self.addresses.len().max(1);
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.around.reload.notified() => {}
@@ -105,12 +111,26 @@ impl Stream {
         }
     }
 
+    /// With another admin to go to, nobody waits for the one that is away or does not want this proxy.
+    fn elsewhere(&self, then: Then) -> Then {
+        match then {
+            Then::After(_) if self.addresses.len() > 1 => Then::Back,
+            Then::Slowly if self.at + 1 < self.addresses.len() => Then::Again,
+            then => then,
+        }
+    }
+
+    /// The admin of the present, or of the next attempt.
+    fn address(&self) -> &AdminAddress {
+        &self.addresses[self.at]
+    }
+
     fn disconnected(&self, why: &str, delay: Duration) {
         let before = self.around.connection.borrow().clone();
         if before.last_error.as_deref() == Some(why) {
             tracing::debug!("no stream to the admin: {why}; trying again in {delay:?}");
         } else {
-            tracing::warn!("no stream to the admin at {}: {why}; trying again", self.address);
+            tracing::warn!("no stream to the admin at {}: {why}; trying again", self.address());
         }
         self.around.metrics.disconnected();
         self.around.connection.send_modify(|c| {
@@ -218,7 +238,7 @@ impl Stream {
         tracing::info!(
             revision = self.protocol.held().raw.revision(),
             "connected to the admin at {}: {how}",
-            self.address
+            self.address()
         );
         self.around.metrics.connected();
         self.around.connection.send_modify(|c| {

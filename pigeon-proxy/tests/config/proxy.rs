@@ -42,7 +42,7 @@ impl Home {
 
     pub fn config(&self, admin: SocketAddr) -> Config {
         with(SourceConfig::Admin(AdminConfig {
-            address: format!("http://{admin}").parse().expect("an address"),
+            addresses: vec![format!("http://{admin}").parse().expect("an address")],
             token_file: self.token(),
             state_dir: self.state(),
             insecure: false,

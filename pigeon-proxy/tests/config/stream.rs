@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use pigeon_proto::v1::{self, config_down::M, config_up, welcome::Mode};
+use pigeon_proxy::app::SourceConfig;
 use pigeon_proxy::config::Source;
 use tonic::Status;
 
@@ -217,6 +218,47 @@ async fn an_admin_that_comes_later_is_found() {
     let mut admin = FakeAdmin::on(address, |_| None).await;
     let session = admin.session().await;
     session.snapshot(&state(1, ENGINE)).await;
+    proxy.serving(|s| s.received == 1).await;
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn of_several_admins_any_will_do() {
+    let (mut one, mut other, home) =
+        (FakeAdmin::start().await, FakeAdmin::start().await, Home::new());
+    let mut config = home.config(one.address);
+    let SourceConfig::Admin(admin) = &mut config.source else { panic!("an admin") };
+    admin.addresses.push(format!("http://{}", other.address).parse().expect("an address"));
+    let proxy = Running::start(config).await;
+    let mut turns = Vec::new();
+    for _ in 0..3 {
+        // Whichever it is with ends the stream; it goes to the other at once, also if it is asked to wait.
+        let (session, which) = tokio::select! {
+            session = one.session() => (session, "one"),
+            session = other.session() => (session, "other"),
+        };
+        if turns.is_empty() {
+            session.snapshot(&state(3, ENGINE)).await;
+            proxy.serving(|s| s.received == 3).await;
+        } else {
+            assert_eq!(session.subscribe.have_revision, 3);
+            session.welcome(Mode::Resume, 3, 5_000).await;
+        }
+        turns.push(which);
+        let away = v1::GoAway { after_ms: 3_600_000, reason: "restart".into() };
+        session.send(M::Goaway(away)).await;
+        session.left().await;
+    }
+    assert!(turns[0] == turns[2] && turns[0] != turns[1], "{turns:?}");
+    proxy.stop().await;
+
+    // One that is not there is passed by.
+    let (mut admin, home) = (FakeAdmin::start().await, Home::new());
+    let mut config = home.config(crate::proxy::nowhere());
+    let SourceConfig::Admin(both) = &mut config.source else { panic!("an admin") };
+    both.addresses.push(format!("http://{}", admin.address).parse().expect("an address"));
+    let proxy = Running::start(config).await;
+    admin.session().await.snapshot(&state(1, ENGINE)).await;
     proxy.serving(|s| s.received == 1).await;
     proxy.stop().await;
 }

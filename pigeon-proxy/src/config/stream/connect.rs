@@ -45,7 +45,7 @@ impl Stream {
 
     async fn connect(&self) -> Result<Channel, String> {
         let limit = self.around.timings.connect;
-        let endpoint = Endpoint::from(self.address.uri().clone())
+        let endpoint = Endpoint::from(self.address().uri().clone())
             .connect_timeout(limit)
             .http2_keep_alive_interval(KEEPALIVE.0)
             .keep_alive_timeout(KEEPALIVE.1)
@@ -94,7 +94,7 @@ impl Stream {
                 why: format!(
                     "{} is not a pigeon-admin's stream port: {said}; \
                      give the address after --grpc-listen",
-                    self.address
+                    self.address()
                 ),
                 then: Then::Slowly,
             },
