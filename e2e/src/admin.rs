@@ -13,6 +13,8 @@ use crate::{Process, ports, programs, until};
 #[derive(Debug)]
 pub struct Admin {
     data_dir: PathBuf,
+    /// Where its store is, if not in the directory.
+    database_url: Option<String>,
     rest: SocketAddr,
     grpc: SocketAddr,
     /// The process that runs now, or ran last.
@@ -22,10 +24,16 @@ pub struct Admin {
 impl Admin {
     /// Starts one and waits until it is ready.
     pub fn start(data_dir: &Path) -> Self {
+        Self::start_on(data_dir, None)
+    }
+
+    /// The same, with its store in a Postgres database.
+    pub fn start_on(data_dir: &Path, database_url: Option<&str>) -> Self {
         let [rest, grpc] = [ports::free(), ports::free()]
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let process = spawn(data_dir, rest, grpc);
-        let mut admin = Self { data_dir: data_dir.to_owned(), rest, grpc, process };
+        let process = spawn(data_dir, database_url, rest, grpc);
+        let (data_dir, database_url) = (data_dir.to_owned(), database_url.map(str::to_owned));
+        let mut admin = Self { data_dir, database_url, rest, grpc, process };
         admin.ready();
         admin
     }
@@ -33,7 +41,8 @@ impl Admin {
     /// Starts it again after it was killed or ended, and waits until it is ready.
     pub fn start_again(&mut self) {
         assert!(self.process.exited().is_some(), "the admin still runs");
-        self.process = spawn(&self.data_dir, self.rest, self.grpc);
+        let database_url = self.database_url.as_deref();
+        self.process = spawn(&self.data_dir, database_url, self.rest, self.grpc);
         self.ready();
     }
 
@@ -158,9 +167,15 @@ impl Admin {
     }
 }
 
-fn spawn(data_dir: &Path, rest: SocketAddr, grpc: SocketAddr) -> Process {
+fn spawn(
+    data_dir: &Path,
+    database_url: Option<&str>,
+    rest: SocketAddr,
+    grpc: SocketAddr,
+) -> Process {
     let mut command = Command::new(programs::path("pigeon-admin"));
     command.arg("--data-dir").arg(data_dir);
+    command.args(database_url.map(|url| format!("--database-url={url}")));
     command.args(["--listen", &rest.to_string(), "--grpc-listen", &grpc.to_string()]);
     Process::start("pigeon-admin", command)
 }

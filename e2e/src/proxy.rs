@@ -23,8 +23,19 @@ impl Proxy {
     /// Starts one that takes its configuration from `admin`, and waits until it is ready. Without a
     /// transport it uses the one that is its default.
     pub fn start(name: &str, admin: &Admin, dir: &Path, transport: Option<Transport>) -> Self {
-        let admin_url = format!("http://{}", admin.stream_address());
-        let token = admin.proxy_token_file();
+        Self::start_with(name, &[admin], dir, transport)
+    }
+
+    /// Starts one that takes its configuration from any of `admins`, which have the same token.
+    pub fn start_with(
+        name: &str,
+        admins: &[&Admin],
+        dir: &Path,
+        transport: Option<Transport>,
+    ) -> Self {
+        let urls = admins.iter().map(|admin| format!("http://{}", admin.stream_address()));
+        let admin_url = urls.collect::<Vec<_>>().join(",");
+        let token = admins[0].proxy_token_file();
         let arguments = [
             ("--admin", admin_url),
             ("--token-file", shown(&token)),

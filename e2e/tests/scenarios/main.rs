@@ -52,6 +52,7 @@ mod retries;
 mod route_added;
 mod saturation;
 mod seeing;
+mod several_admins;
 mod shares;
 mod shortage;
 mod silent;
