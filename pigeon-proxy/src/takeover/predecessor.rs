@@ -22,6 +22,9 @@ use crate::gateway::Gateway;
 /// How often the slots that have become free are looked for, while the new process waits for them.
 const TICK: Duration = Duration::from_millis(5);
 
+/// What a second process is told.
+const BUSY: &str = "another process is taking over; try again when it is done";
+
 /// The open sockets of a listener.
 #[derive(Debug)]
 pub struct Offered {
@@ -75,8 +78,7 @@ pub async fn wait(socket: &UnixListener, desk: &Desk) -> Given {
             tokio::select! {
                 result = attempt.as_mut() => break result,
                 other = next(socket) => {
-                    let why = "another process is taking over; try again when it is done".to_owned();
-                    let _ = other.send(&Message::Refused(why), &[]).await;
+                    tokio::spawn(other.refuse(BUSY.to_owned()));
                 }
             }
         };
@@ -100,7 +102,7 @@ async fn next(socket: &UnixListener) -> Link {
                 Ok(false) => {
                     tracing::warn!("a process of another user asked to take over, and was refused");
                     let why = "only the same user may take over".to_owned();
-                    let _ = Link::new(stream).send(&Message::Refused(why), &[]).await;
+                    tokio::spawn(Link::new(stream).refuse(why));
                 }
                 Err(error) => tracing::debug!(%error, "a process that asked is gone"),
             },
@@ -118,7 +120,7 @@ async fn hand_over(mut link: Link, desk: &Desk) -> io::Result<Given> {
         other => {
             let why =
                 format!("this process speaks version {VERSION} of the take-over; restart instead");
-            link.send(&Message::Refused(why), &[]).await?;
+            link.refuse(why).await;
             return Err(io::Error::other(format!("unexpected: {other:?}")));
         }
     };

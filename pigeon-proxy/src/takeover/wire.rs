@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use pigeon_proto::model::{Address, Name};
 use rustix::net::{
@@ -12,8 +13,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 /// The version of this protocol.
 pub const VERSION: u32 = 1;
@@ -21,6 +23,9 @@ pub const VERSION: u32 = 1;
 const MAX_LINE: usize = 16 << 20;
 /// Descriptors in one message; the system takes at most 253.
 pub const MOST_FDS: usize = 64;
+/// How long, and for how much of what it says, somebody who was refused is listened to.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 65_536;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +136,18 @@ impl Link {
                 self.stream.async_io(Interest::WRITABLE, || put(&self.stream, rest, fds)).await?;
         }
         Ok(())
+    }
+
+    /// Sends a refusal, and waits for a moment until the other end has gone: closed at once, it would meet an error
+    /// in what it still writes, and may never read why.
+    pub async fn refuse(mut self, why: String) {
+        let said = async {
+            self.send(&Message::Refused(why), &[]).await?;
+            self.stream.shutdown().await?;
+            tokio::io::copy(&mut self.stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+        };
+        // An error says that nobody is left to be told.
+        let _ = timeout(LINGER, said).await;
     }
 
     /// The next message; none at the end. Safe to be dropped while it waits.
