@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use pigeon_e2e::{Cluster, Process, Transport, checks, tools};
+use pigeon_e2e::{Cluster, Process, Transport, checks, tools, until};
 
 over_both_transports!(an_engine_of_others_in_json,);
 
@@ -40,7 +40,10 @@ fn an_engine_of_others_in_json(transport: Transport) {
     let answer = pigeon_e2e::http::get(cluster.proxies[0].address(), "/mute/x").unwrap();
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(answer.text().contains("gRPC server reflection"), "{}", answer.text());
-    let log = cluster.proxies[0].process.stderr();
-    assert!(log.contains("has no server reflection") && log.contains(&address), "{log}");
+    until("the log says so, too", || {
+        let log = cluster.proxies[0].process.stderr();
+        let said = log.contains("has no server reflection") && log.contains(&address);
+        if said { Ok(()) } else { Err(log) }
+    });
     cluster.until_idle_at("library");
 }

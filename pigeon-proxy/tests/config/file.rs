@@ -217,7 +217,8 @@ async fn never_rests(pause: Duration, in_place: bool) {
     let path = folder.path().join("pigeon.yaml");
     save(&path, MORE);
     let mut config = file(&path);
-    config.timings.file_settle = Duration::from_millis(200);
+    // Longer than a busy machine leaves the writer in the middle.
+    config.timings.file_settle = Duration::from_millis(400);
     let proxy = Running::start(config).await;
     let begun = Instant::now();
     let route = MORE.split_once("---\n").expect("two documents").1;
@@ -233,11 +234,11 @@ async fn never_rests(pause: Duration, in_place: bool) {
         }
     });
     let serving = proxy.serving(|s| s.received == 2).await;
-    // To wait for rest would be ten seconds.
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // To wait for rest would be twenty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(14), "{:?}", begun.elapsed());
     assert_eq!(serving.effective, 2);
     // It goes on, and nothing else is ever seen in it.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(proxy.serving(|_| true).await.received, 2, "half of it was applied");
     assert_eq!(proxy.connection(|_| true).await.refused, Vec::<String>::new());
     proxy.stop().await;

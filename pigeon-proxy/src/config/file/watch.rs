@@ -22,8 +22,8 @@ use crate::config::{Timings, durable};
 const SETTLE_ROUNDS: usize = 50;
 /// Earlier, if something good and whole is seen of it.
 const PATIENT_ROUNDS: usize = 10;
-/// Looks at a file that does not rest, in one wait.
-const LOOKS: u32 = 8;
+/// Looks at a file that does not rest, in one wait: so many that all of them fall on its halves by no chance.
+const LOOKS: u32 = 16;
 
 /// Changes of files.
 pub(crate) struct Changes {
@@ -142,7 +142,8 @@ impl Changes {
     async fn looks(&self, limit: u64) -> Option<Vec<u8>> {
         let mut looks = Looks::default();
         for _ in 0..LOOKS {
-            sleep(self.timings.file_settle / LOOKS).await;
+            // Half of the time more or less: who writes in the same rhythm is not met at the same place.
+            sleep((self.timings.file_settle / LOOKS).mul_f64(0.5 + fastrand::f64())).await;
             if let Some(content) = self.read(limit).await {
                 looks.note(content);
             }
