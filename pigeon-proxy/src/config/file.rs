@@ -20,7 +20,7 @@ use super::serve::standard_name;
 use super::{Connection, Held, Received, Source, Timings, durable};
 use crate::metrics::config::ConfigMetrics;
 pub(crate) use watch::Changes;
-use watch::Found;
+use watch::{Found, Judged};
 
 /// Largest file read, in bytes.
 const MAX_FILE: u64 = 32 << 20;
@@ -83,6 +83,26 @@ fn understand(bytes: Vec<u8>, before: &RawState) -> Result<RawState, Vec<String>
     version(&objects, before).map_err(|e| one(e.to_string()))
 }
 
+/// Whether it could serve, and whether it could be the beginning of what serves: some of its objects, and no
+/// other.
+fn judge(bytes: &[u8], before: &RawState) -> Judged {
+    match understand(bytes.to_vec(), before) {
+        Err(_) => Judged::Bad,
+        Ok(next) if next == *before => Judged::Good,
+        Ok(_) if is_part(bytes, before) => Judged::Part,
+        Ok(_) => Judged::Good,
+    }
+}
+
+/// Without the listener that is there when a file has none.
+fn is_part(bytes: &[u8], before: &RawState) -> bool {
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    document::parse(text).unwrap_or_default().iter().all(|o| {
+        let key = (o.key.kind.to_string(), o.key.name.to_string());
+        before.objects().get(&key).is_some_and(|old| old.spec == o.spec.encode())
+    })
+}
+
 fn snapshot(objects: &[Object]) -> Snapshot {
     let version =
         |o: &Object| (o.key.clone(), Versioned { mod_revision: 1, spec: Arc::new(o.spec.clone()) });
@@ -128,10 +148,10 @@ impl FileSource {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut changes = Changes::of(&self.path, self.timings);
         loop {
-            let good = |bytes: &[u8]| understand(bytes.to_vec(), &self.current).is_ok();
+            let judge = |bytes: &[u8]| judge(bytes, &self.current);
             let found = tokio::select! {
                 () = stop.cancelled() => return,
-                found = changes.found(MAX_FILE, good) => found,
+                found = changes.found(MAX_FILE, judge) => found,
                 () = self.reload.notified() => {
                     tracing::info!("reading the configuration file again");
                     Found::Rested
@@ -194,6 +214,24 @@ mod tests {
         let path = folder.path().join("pigeon.yaml");
         std::fs::write(&path, text).expect("written");
         load(&path, before)
+    }
+
+    #[test]
+    fn a_beginning_of_what_serves_is_known() {
+        let more = "---\nkind: route\nname: r\nspec: {match: {path: /r}, engine: a}\n";
+        let listener = "---\nkind: listener\nname: l\nspec: {address: '127.0.0.1:9'}\n";
+        let whole = format!("{ENGINE}{more}{listener}");
+        let serves = load_text(whole.as_bytes(), &RawState::default()).expect("good");
+        let judged = |text: &str| judge(text.as_bytes(), &serves);
+        assert_eq!(judged(&whole), Judged::Good);
+        assert_eq!(judged(ENGINE), Judged::Part);
+        assert_eq!(judged(&format!("{ENGINE}{more}")), Judged::Part);
+        assert_eq!(judged(&format!("{ENGINE}{}", more.replace("/r}", "/s}"))), Judged::Good);
+        assert_eq!(judged(&format!("{ENGINE}---\nkind: rou")), Judged::Bad);
+        assert_eq!(judged(""), Judged::Bad);
+        // Without a listener of its own.
+        let serves = load_text(ENGINE.as_bytes(), &RawState::default()).expect("good");
+        assert_eq!(judge(ENGINE.as_bytes(), &serves), Judged::Good);
     }
 
     fn revisions(raw: &RawState) -> Vec<(String, u64)> {

@@ -2,7 +2,8 @@
 //! seen of it is whole.
 //!
 //! Who writes a file in place empties it first, so that what is seen is at times the beginning of what is
-//! meant. A beginning is shorter than its whole: of several looks the longest counts, if it was seen twice.
+//! meant. A beginning is shorter than its whole: of several looks the longest counts, if it was seen twice. And
+//! if that could still be the beginning of what serves, it is not taken before the file rests.
 
 /// What was seen of a file that goes on changing.
 #[derive(Debug, Default)]

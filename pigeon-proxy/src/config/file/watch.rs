@@ -45,6 +45,17 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// What a content of a file could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Nothing that can be used.
+    Bad,
+    /// Good as it is, or the beginning of what it was before.
+    Part,
+    /// Good.
+    Good,
+}
+
 /// What became of a change.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -106,9 +117,9 @@ impl Changes {
     }
 
     /// Waits until the first file, of at most `limit` bytes, has changed, and then rested for a moment. One that is
-    /// not `good` may be half of one that is, and gets more time. If it goes on changing: until something good
+    /// no good may be half of one that is, and gets more time. If it goes on changing: until something good
     /// was seen of it, whole, or for as long as [`Changes::next`] waits.
-    pub(super) async fn found(&mut self, limit: u64, good: impl Fn(&[u8]) -> bool) -> Found {
+    pub(super) async fn found(&mut self, limit: u64, judge: impl Fn(&[u8]) -> Judged) -> Found {
         self.changed().await;
         let (mut last, mut bad) = (Found::Never, None);
         for round in 0..SETTLE_ROUNDS {
@@ -116,7 +127,7 @@ impl Changes {
             if round < PATIENT_ROUNDS {
                 sleep(self.timings.file_settle).await;
             } else if let Some(whole) = self.looks(limit).await {
-                if good(&whole) {
+                if judge(&whole) == Judged::Good {
                     return Found::Whole(whole);
                 }
                 last = Found::Whole(whole);
@@ -130,7 +141,7 @@ impl Changes {
             if bad.as_ref() == Some(&before) {
                 continue;
             }
-            match self.read(limit).await.filter(|content| good(content)) {
+            match self.read(limit).await.filter(|content| judge(content) != Judged::Bad) {
                 Some(content) => return Found::Whole(content),
                 None => bad = Some(before),
             }
