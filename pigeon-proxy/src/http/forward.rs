@@ -165,7 +165,8 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// No caller says what only the gateway may say.
-fn drop_ours(headers: &mut HeaderMap) {
+/// No caller says what only the gateway may say, in headers or in trailers.
+pub(in crate::http) fn drop_ours(headers: &mut HeaderMap) {
     if headers.keys().any(|name| name.as_str().starts_with("pigeon-")) {
         let ours: Vec<HeaderName> =
             headers.keys().filter(|name| name.as_str().starts_with("pigeon-")).cloned().collect();

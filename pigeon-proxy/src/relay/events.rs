@@ -76,7 +76,7 @@ impl State {
                 if let Some(call) = self.calls.get_mut(at) {
                     call.request_ended = true;
                 }
-                self.forward_trailers(at, Side::Up, &list);
+                self.forward_trailers(at, Side::Up, &list.without_ours());
                 self.request_ended(at);
             }
             Block::TooLarge => {

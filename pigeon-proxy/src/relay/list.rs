@@ -92,6 +92,18 @@ impl List {
         Self { id, fields: fields.clone(), content, edited: Mutex::new(None) }
     }
 
+    /// These trailers of a request without what only the gateway may say: engines may read them as they read
+    /// headers.
+    pub(super) fn without_ours(self: Arc<Self>) -> Arc<Self> {
+        let is_ours = |name: &[u8]| name.starts_with(b"pigeon-");
+        if !self.fields.iter().any(|(name, ..)| is_ours(name)) {
+            return self;
+        }
+        let mut fields = self.fields.clone();
+        fields.retain(|name, _| !is_ours(name));
+        Arc::new(Self::read(0, &fields, Wanted::Trailers))
+    }
+
     pub(super) fn request(&self) -> Option<&Request> {
         match &self.content {
             Content::Request(request) => Some(&**request),

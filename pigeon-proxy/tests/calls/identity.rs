@@ -15,6 +15,7 @@ on_both_paths! {
     a_revoked_key_is_refused_on_a_live_connection,
     a_route_that_does_not_ask_looks_at_nothing,
     nobody_says_itself_who_it_is,
+    nor_in_trailers,
     engines_of_http1_are_told_too,
     a_copy_is_told_no_more_than_the_engine,
 }
@@ -248,4 +249,41 @@ async fn a_copy_is_told_no_more_than_the_engine(path: Path) {
     eventually(copied).await;
     assert_eq!(last(&copy, "x-api-key"), [""; 0]);
     assert_eq!(last(&copy, "pigeon-tenant"), ["acme"]);
+}
+
+/// By HTTP/2, and in the chunks of HTTP/1.1.
+async fn nor_in_trailers(path: Path) {
+    let engine_e = told(|_| Say::Grpc(0)).await;
+    let config = engine(&[engine_e.address], "protocol: h2c") + &route("");
+    let rig = Rig::start(path, &config).await;
+    let trailers = [("pigeon-tenant", "root"), ("x-sum", "1"), ("pigeon-other", "2")];
+    let trailers = trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    for ours_only in [false, true, false] {
+        let mut map = http::HeaderMap::from_iter(trailers.clone());
+        if ours_only {
+            map.remove("x-sum");
+        }
+        let body =
+            Full::new(Bytes::from_static(b"x")).with_trailers(std::future::ready(Some(Ok(map))));
+        let socket = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) =
+            ::hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(socket))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post("http://x/a").body(body).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    }
+    let raw = "POST /a HTTP/1.1\r\nhost: x\r\nte: trailers\r\nconnection: close, te\r\ntransfer-encoding: chunked\r\n\
+        trailer: pigeon-tenant, x-sum\r\n\r\n1\r\nx\r\n0\r\nPigeon-Tenant: root\r\nx-sum: 1\r\n\r\n";
+    assert!(rig.raw(raw).await.starts_with("HTTP/1.1 200 "));
+    let seen = engine_e.seen();
+    assert_eq!(seen.len(), 4);
+    for (n, seen) in seen.iter().enumerate() {
+        assert_eq!(&seen.body[..], b"x");
+        let trailers = seen.trailers.clone().unwrap_or_default();
+        let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, if n == 1 { vec![] } else { vec!["x-sum"] }, "call {n}");
+    }
 }

@@ -35,6 +35,8 @@ pub struct Seen {
     pub uri: http::Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// None without any.
+    pub trailers: Option<HeaderMap>,
     /// Which of its connections, from 0.
     pub connection: usize,
 }
@@ -140,11 +142,18 @@ impl Told {
             let _ = body.flow_control().release_capacity(data.len());
             read.extend_from_slice(&data);
         }
+        let trailers = body.trailers().await.ok().flatten();
         let timeout = head.headers.get("grpc-timeout").and_then(|v| v.to_str().ok());
         let timeout = timeout.and_then(|t| t.strip_suffix('u')?.parse().ok()).unwrap_or(0);
         let number = {
             let mut seen = self.inner.seen.lock().unwrap();
-            seen.push(Seen { uri: head.uri, headers: head.headers, body: read.into(), connection });
+            seen.push(Seen {
+                uri: head.uri,
+                headers: head.headers,
+                body: read.into(),
+                trailers,
+                connection,
+            });
             seen.len() - 1
         };
         // The other end may be gone at any time.

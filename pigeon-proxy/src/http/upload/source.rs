@@ -9,6 +9,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 
 use crate::grpc::MessageScanner;
 use crate::http::caller::{BrokenOff, CallerBody};
+use crate::http::forward::drop_ours;
 
 /// What is wrong with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,10 @@ impl Source {
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match Pin::new(body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    drop_ours(trailers);
+                }
                 let checked = self.check(&frame);
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 count(bytes, checked.unwrap_or_default());
