@@ -37,6 +37,8 @@ pub struct Asked<'a> {
     pub listener: &'a Name,
     /// Who is at the other end of the connection.
     pub peer: IpAddr,
+    /// Whether the calls of its source are as many as the listener allows, without this one.
+    pub beyond: bool,
     /// What the connection was opened with.
     pub certificate: Option<&'a Arc<Certificate>>,
     /// Its host as the caller wrote it, with port; empty if it has none.
@@ -136,6 +138,9 @@ impl Filters {
     /// # Errors
     /// The first filter that does not let it pass.
     pub fn run(&self, asked: &Asked<'_>) -> Result<Passed, Stop> {
+        if asked.beyond {
+            return Err(Rejection::TooManyAtOnce.into());
+        }
         let identity = self.identity.as_ref().map(|gate| gate.run(asked)).transpose()?;
         self.limits.pass(asked, identity.as_deref())?;
         if let Some(limit) = self.max_body {

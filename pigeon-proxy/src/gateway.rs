@@ -19,10 +19,12 @@ use crate::engine::{CLASSES, Cause, Clock, Engine, Member, Registry, Standing, S
 use crate::filter::identity::KeySource;
 use crate::guard::watch::descriptors_open;
 use crate::guard::{Guard, Level};
+use crate::limit::Presence;
 use crate::metrics::Metrics;
 use crate::record::AccessLog;
 use crate::reflection::Descriptions;
 use crate::reject::Rejection;
+use crate::retry::Spent;
 use crate::table::Table;
 use crate::tls::{Inbound, Shown, Side};
 use crate::traces::Tracer;
@@ -141,6 +143,11 @@ impl Gateway {
         metrics.before_render(move || {
             if let (Some(gateway), Some(metrics)) = (weak.upgrade(), shown()) {
                 metrics.set_usage(&gateway.usage(), gateway.calls_open());
+                if let Some(table) = gateway.table() {
+                    let now = Instant::now();
+                    let budgets = table.budgets_in_use();
+                    metrics.set_budgets(budgets.map(|(name, budget)| (name, budget.spent(now))));
+                }
                 let (guard, open) = (gateway.guard(), descriptors_open());
                 metrics.set_guard(open, guard.descriptors(), guard.is_short(), guard.memory());
                 metrics.set_certificates(&gateway.tls_shown());
@@ -291,8 +298,14 @@ impl Gateway {
     }
 
     /// A client has connected; the connection counts as open until what is returned is dropped.
-    pub(crate) fn connected(&self, listener: &Name, peer: SocketAddr) -> Arc<Tally> {
-        self.connections.add(listener, peer)
+    /// `source` = its place among those of its source, and how many calls at once these may have.
+    pub(crate) fn connected(
+        &self,
+        listener: &Name,
+        peer: SocketAddr,
+        source: Option<(Presence, Option<u32>)>,
+    ) -> Arc<Tally> {
+        self.connections.add(listener, peer, source)
     }
 
     /// How many client connections are open, and the `most` busiest of them.
@@ -300,26 +313,37 @@ impl Gateway {
         self.connections.busiest(most, Instant::now())
     }
 
-    /// Calls and retries of a route in the last ten seconds, and how many retries these calls allow.
-    pub fn retry_budget(&self, route: &Name, now: Instant) -> Option<(u64, u64, u64)> {
-        self.table()?.budget(route).map(|budget| budget.seen(now))
+    /// How the budget of a route's retries stands.
+    pub fn retry_budget(&self, route: &Name, now: Instant) -> Option<Spent> {
+        self.table()?.budget(route).map(|budget| budget.spent(now))
     }
 
     /// Counts a call of this connection as open until the answer is dropped.
     pub(crate) fn open_call(self: &Arc<Self>, connection: &Arc<Tally>) -> OpenCall {
         self.calls_open.fetch_add(1, Ordering::Relaxed);
-        connection.begins();
-        OpenCall(Arc::clone(self), Arc::clone(connection))
+        let fits = connection.begins();
+        OpenCall { gateway: Arc::clone(self), connection: Arc::clone(connection), fits }
     }
 }
 
 /// A call that is open.
-pub(crate) struct OpenCall(Arc<Gateway>, Arc<Tally>);
+pub(crate) struct OpenCall {
+    gateway: Arc<Gateway>,
+    connection: Arc<Tally>,
+    fits: bool,
+}
+
+impl OpenCall {
+    /// Whether its source has as many calls as it may have without it.
+    pub(crate) fn is_beyond(&self) -> bool {
+        !self.fits
+    }
+}
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        self.0.calls_open.fetch_sub(1, Ordering::Relaxed);
-        self.1.ends();
+        self.gateway.calls_open.fetch_sub(1, Ordering::Relaxed);
+        self.connection.ends(self.fits);
     }
 }
 

@@ -1,10 +1,11 @@
-//! Token buckets: how many calls in which time. Pure and without a lock for what all calls share; the clock
+//! Token buckets: how many calls in which time; and how many connections and calls a source has now. Pure and without a lock for what all calls share; the clock
 //! is an argument.
 //!
 //! A bucket is one number: the moment at which it will be full again, in nanoseconds (GCRA, the virtual
 //! scheduling of ITU-T I.371). A call moves that moment by what one token takes to come, unless it would lie
 //! further ahead than the whole bucket takes to fill.
 
+mod present;
 mod sources;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use pigeon_proto::model::Rate;
 
+pub use self::present::{Presence, Present};
 pub use self::sources::Sources;
 
 const SECOND: u64 = 1_000_000_000;

@@ -260,7 +260,7 @@ impl Listeners {
         let settings = Arc::new(ArcSwap::from_pointee(spec.clone()));
         let tls = Arc::new(ArcSwapOption::new(tls));
         let (phase, _) = watch::channel(Phase::Open);
-        let count = Arc::default();
+        let (count, present) = (Arc::default(), Arc::default());
         let series = self.gateway.metrics().listener(name);
         let workers: Vec<_> = self.workers.iter().collect();
         for (worker, socket) in workers.iter().cycle().zip(sockets.sockets) {
@@ -272,6 +272,7 @@ impl Listeners {
                 settings: Arc::clone(&settings),
                 tls: Arc::clone(&tls),
                 count: Arc::clone(&count),
+                present: Arc::clone(&present),
                 series: series.clone(),
                 phase: phase.subscribe(),
                 gate: self.gate.subscribe(),

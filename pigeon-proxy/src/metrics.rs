@@ -1,6 +1,7 @@
 //! Prometheus metrics: every series there is, and how it is set. Only this file and `metrics/` know the
 //! library; others hold handles.
 
+mod budget;
 mod call;
 pub mod config;
 mod jwks;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pigeon_proto::model::Name;
 use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use self::budget::BudgetSeries;
 use self::call::CallVecs;
 pub use self::call::{CallSeries, Code, RouteTotals};
 use self::jwks::JwksGauges;
@@ -19,6 +21,7 @@ pub use self::shadow::{Copied, OpenCopy, ShadowSeries};
 use crate::filter::identity::ShownKeys;
 use crate::gateway::EngineUsage;
 use crate::guard::Level;
+use crate::retry::Spent;
 use crate::tls::Shown;
 
 /// All metrics of this proxy. Clones are the same metrics.
@@ -39,6 +42,7 @@ struct Gauges {
     slots: IntGaugeVec,
     waiting: IntGaugeVec,
     state: IntGaugeVec,
+    budgets: BudgetSeries,
     calls_open: IntGauge,
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
@@ -60,13 +64,34 @@ pub struct ListenerSeries {
     pub open: IntGauge,
     /// Connections accepted.
     pub accepted: IntCounter,
-    /// Connections closed at once because there were too many (`overloaded`).
-    pub refused: IntCounter,
+    /// Connections closed at once.
+    pub refused: RefusedSeries,
     /// Times the system handed out no connection.
     pub accept_errors: IntCounter,
     /// TLS handshakes.
     pub handshakes: HandshakeSeries,
 }
+
+/// The connections of one listener that were closed at once, by why.
+#[derive(Clone, Debug)]
+pub struct RefusedSeries {
+    /// The listener had `max_connections`.
+    pub limit: IntCounter,
+    /// The source had `max_connections_per_source`.
+    pub source: IntCounter,
+    /// Memory or descriptors were short.
+    pub overloaded: IntCounter,
+}
+
+impl RefusedSeries {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.limit.get() + self.source.get() + self.overloaded.get()
+    }
+}
+
+/// Why a connection was closed at once.
+const REFUSED: [&str; 3] = ["limit", "source", "overloaded"];
 
 /// The TLS handshakes of one listener, by how they went.
 #[derive(Clone, Debug)]
@@ -162,12 +187,14 @@ impl Metrics {
         let g = &self.0.gauges;
         let handshakes = |how: &str| g.tls.handshakes.with_label_values(&[name.as_str(), how]);
         let [full, resumed, failed] = HANDSHAKES.map(handshakes);
+        let refused = |why: &str| g.refused.with_label_values(&[name.as_str(), why]);
+        let [limit, source, overloaded] = REFUSED.map(refused);
         let name = [name.as_str()];
         ListenerSeries {
             handshakes: HandshakeSeries { full, resumed, failed },
             open: g.connections.with_label_values(&name),
             accepted: g.connections_total.with_label_values(&name),
-            refused: g.refused.with_label_values(&name),
+            refused: RefusedSeries { limit, source, overloaded },
             accept_errors: g.accept_errors.clone(),
         }
     }
@@ -179,7 +206,9 @@ impl Metrics {
         // An error says that it was never there.
         let _ = g.connections.remove_label_values(&name);
         let _ = g.connections_total.remove_label_values(&name);
-        let _ = g.refused.remove_label_values(&name);
+        for why in REFUSED {
+            let _ = g.refused.remove_label_values(&[name[0], why]);
+        }
         for how in HANDSHAKES {
             let _ = g.tls.handshakes.remove_label_values(&[name[0], how]);
         }
@@ -224,6 +253,11 @@ impl Metrics {
         }
     }
 
+    /// Sets how the retry budgets of the routes that have any retries stand.
+    pub fn set_budgets<'b>(&self, budgets: impl Iterator<Item = (&'b Name, Spent)>) {
+        self.0.gauges.budgets.set(budgets);
+    }
+
     /// Sets what is in use now.
     pub fn set_usage(&self, usage: &[EngineUsage], calls_open: usize) {
         let g = &self.0.gauges;
@@ -266,6 +300,7 @@ impl Gauges {
                 "1 for the state an endpoint is in: healthy, starting (slow_start), draining (drain), ejected (failures, outlier) or unhealthy (check, unreachable).",
                 &["engine", "endpoint", "state", "cause"],
             ),
+            budgets: BudgetSeries::new(r),
             calls_open: gauge(r, "pigeon_calls_open", "Calls running or waiting."),
             connections: gauges(r, "pigeon_connections", "Client connections open.", &listener),
             connections_total: counters(
@@ -277,8 +312,8 @@ impl Gauges {
             refused: counters(
                 r,
                 "pigeon_connections_refused_total",
-                "Client connections closed at once: too many, or memory or descriptors are short.",
-                &listener,
+                "Client connections closed at once: the listener's limit, its limit for one source, or memory or descriptors are short (overloaded).",
+                &["listener", "reason"],
             ),
             fds_open: gauge(r, "pigeon_fds_open", "File descriptors open."),
             fds_limit: gauge(r, "pigeon_fds_limit", "File descriptors the process may have."),

@@ -40,6 +40,8 @@ pub enum Rejection {
         /// When there is room for one more.
         retry: Duration,
     },
+    /// The caller's address has as many calls at once as it may have.
+    TooManyAtOnce,
     /// No slot became free: the line was full, or the call waited its time out.
     Saturated {
         /// When it may be worth trying again.
@@ -156,7 +158,7 @@ impl Rejection {
             Self::Unauthenticated(_) => Reason::Unauthenticated,
             Self::Forbidden | Self::Lacks { .. } => Reason::Forbidden,
             Self::NoKeys => Reason::NoKeys,
-            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::RateLimited { .. } | Self::TooManyAtOnce => Reason::RateLimited,
             Self::Saturated { .. } => Reason::Saturated,
             Self::Deadline => Reason::Deadline,
             Self::NoEndpoint => Reason::NoEndpoint,
@@ -198,6 +200,7 @@ impl Rejection {
             | Self::EndpointDrained
             | Self::NoConfig
             | Self::NoKeys
+            | Self::TooManyAtOnce
             | Self::Overloaded => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -226,6 +229,9 @@ impl Rejection {
             }
             Self::BodyTooLarge { limit } => {
                 format!("the body of the request is longer than the {limit} bytes allowed").into()
+            }
+            Self::TooManyAtOnce => {
+                "as many calls of this address run as it may have at once; let one end first".into()
             }
             Self::EndpointDrained => {
                 "the call's endpoint is taken out of service and waits no longer; call again".into()

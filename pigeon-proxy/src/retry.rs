@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pigeon_proto::model::{self, RetryOn};
 
-pub use self::budget::Budget;
+pub use self::budget::{Budget, Spent};
 use crate::engine::scramble;
 
 /// How often a call is tried again that no engine has seen: neither the policy nor the budget count it.

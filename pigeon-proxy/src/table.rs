@@ -37,6 +37,8 @@ pub struct Table {
     pub unmatched: Arc<CallSeries>,
     /// The budgets of the routes, for the table that comes next.
     budgets: HashMap<Name, Arc<Budget>>,
+    /// Those of them that have any retries.
+    retried: Vec<Name>,
     /// The filters of the routes, for the same reason.
     filters: HashMap<Name, Arc<Filters>>,
     /// Whoever is known to call.
@@ -91,11 +93,15 @@ impl Table {
             routes.iter().filter_map(|(name, r)| Some((*name, &r.shadow.as_ref()?.engine)));
         let mut copies = metrics.shadow_series(copied).into_iter();
         let callers = Directory::compile(snapshot, before.map(|t| &t.callers), now);
-        let mut budgets = HashMap::new();
+        let (mut budgets, mut retried) = (HashMap::new(), Vec::new());
         let mut filters = HashMap::new();
         let mut entry = |name: &Name, route: &Route| {
             let budget = budget(before.and_then(|t| t.budgets.get(name)), route, now);
             budgets.insert(name.clone(), Arc::clone(&budget));
+            let retry = Policy::from(&route.retry);
+            if retry.is_on() {
+                retried.push(name.clone());
+            }
             let passed = before.and_then(|t| t.filters.get(name)).map(Arc::as_ref);
             let passed = Arc::new(Filters::new(route, &callers, passed, now));
             filters.insert(name.clone(), Arc::clone(&passed));
@@ -104,7 +110,7 @@ impl Table {
                 targets: Targets::new(route, &engines, &mut series),
                 timeout: route.timeout.map(|t| t.duration()),
                 filters: passed,
-                retry: Policy::from(&route.retry),
+                retry,
                 transcode: route.transcode,
                 shadow: route
                     .shadow
@@ -128,6 +134,7 @@ impl Table {
             engines,
             unmatched: metrics.unmatched(),
             budgets,
+            retried,
             filters,
             callers,
         }
@@ -146,6 +153,11 @@ impl Table {
     /// The budget of a route's retries.
     pub fn budget(&self, route: &Name) -> Option<&Arc<Budget>> {
         self.budgets.get(route)
+    }
+
+    /// The budgets of the routes that have any retries.
+    pub fn budgets_in_use(&self) -> impl Iterator<Item = (&Name, &Budget)> {
+        self.retried.iter().filter_map(|name| Some((name, &**self.budgets.get(name)?)))
     }
 
     /// The route of a call.

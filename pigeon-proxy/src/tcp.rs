@@ -195,6 +195,8 @@ fn decide(
     let passed = route.filters.run(&Asked {
         listener: &client.listener,
         peer: client.peer,
+        // A raw connection is one call: the limit of connections is that of calls.
+        beyond: false,
         certificate: client.certificate.as_ref(),
         authority: "",
         target: "",

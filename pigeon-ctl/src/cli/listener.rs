@@ -74,6 +74,12 @@ pub struct ListenerFields {
     /// Connections at once, per proxy
     #[arg(long, value_name = "N")]
     pub max_connections: Option<u32>,
+    /// Connections at once from one address (of IPv6: one /64), per proxy; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub max_connections_per_source: Option<u32>,
+    /// Calls at once from one address (of IPv6: one /64), per proxy; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub max_streams_per_source: Option<u32>,
     /// Calls at once on one HTTP/2 connection
     #[arg(long, value_name = "N")]
     pub max_concurrent_streams: Option<u32>,

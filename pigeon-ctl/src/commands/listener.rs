@@ -62,6 +62,8 @@ fn of(args: &ListenerFields) -> Result<Fields, Failure> {
     fields.text("max_lifetime", args.max_lifetime.as_ref());
     fields.put("h2c_upgrade", args.h2c_upgrade);
     fields.put("max_connections", args.max_connections);
+    fields.put("max_connections_per_source", args.max_connections_per_source);
+    fields.put("max_streams_per_source", args.max_streams_per_source);
     fields.put("max_concurrent_streams", args.max_concurrent_streams);
     fields.put("max_header_bytes", args.max_header_bytes);
     fields.text("header_timeout", args.header_timeout.as_ref());

@@ -178,6 +178,7 @@ mod tests {
         let asked = Asked {
             listener: &"l".parse().expect("a name"),
             peer: peer.parse().expect("an address"),
+            beyond: false,
             certificate: None,
             authority: "a",
             target: "/",

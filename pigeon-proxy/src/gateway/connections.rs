@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use pigeon_proto::model::Name;
 
+use crate::limit::Presence;
+
 /// So that workers rarely wait for each other.
 const SHARDS: usize = 16;
 
@@ -26,6 +28,9 @@ pub(crate) struct Tally {
     opened: Instant,
     calls_open: AtomicU32,
     calls: AtomicU64,
+    /// Among the connections of its source, if the listener has limits for that; and the calls at once that
+    /// the source may have.
+    source: Option<(Presence, Option<u32>)>,
 }
 
 /// An open connection, as it is shown.
@@ -45,7 +50,12 @@ pub struct OpenConnection {
 
 impl Connections {
     /// One more.
-    pub(super) fn add(self: &Arc<Self>, listener: &Name, peer: SocketAddr) -> Arc<Tally> {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        listener: &Name,
+        peer: SocketAddr,
+        source: Option<(Presence, Option<u32>)>,
+    ) -> Arc<Tally> {
         let tally = Arc::new(Tally {
             all: Arc::clone(self),
             listener: listener.clone(),
@@ -53,6 +63,7 @@ impl Connections {
             opened: Instant::now(),
             calls_open: AtomicU32::new(0),
             calls: AtomicU64::new(0),
+            source,
         });
         let place = Arc::as_ptr(&tally) as usize;
         self.shard(place).insert(place, Arc::downgrade(&tally));
@@ -82,15 +93,22 @@ impl Connections {
 }
 
 impl Tally {
-    /// A call begins.
-    pub(super) fn begins(&self) {
+    /// A call begins; false: its source has as many as it may have.
+    pub(super) fn begins(&self) -> bool {
         self.calls_open.fetch_add(1, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
+        match &self.source {
+            Some((source, Some(most))) => source.begins(*most),
+            _ => true,
+        }
     }
 
-    /// A call has ended.
-    pub(super) fn ends(&self) {
+    /// A call has ended, of which [`Self::begins`] has said what `fits` is.
+    pub(super) fn ends(&self, fits: bool) {
         self.calls_open.fetch_sub(1, Ordering::Relaxed);
+        if let (Some((source, Some(_))), true) = (&self.source, fits) {
+            source.ends();
+        }
     }
 
     fn shown(&self, now: Instant) -> OpenConnection {
@@ -120,12 +138,12 @@ mod tests {
         let all = Arc::<Connections>::default();
         let name: Name = "default".parse().expect("a name");
         let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let mut open: Vec<_> = (1..=100).map(|port| all.add(&name, peer(port))).collect();
+        let mut open: Vec<_> = (1..=100).map(|port| all.add(&name, peer(port), None)).collect();
         open[70].begins();
         open[80].begins();
         open[80].begins();
         open[3].begins();
-        open[3].ends();
+        open[3].ends(true);
         let (count, busiest) = all.busiest(3, Instant::now());
         let ports: Vec<_> = busiest.iter().map(|c| c.peer.port()).collect();
         assert_eq!((count, ports), (100, vec![81, 71, 1]));

@@ -217,6 +217,7 @@ impl Call<'_> {
         let passed = route.filters.run(&Asked {
             listener: &self.client.listener,
             peer: self.client.peer,
+            beyond: self.open.is_beyond(),
             certificate: self.client.certificate.as_ref(),
             authority: self.head.authority.to_str().unwrap_or_default(),
             target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::Gate;
 use crate::gateway::Gateway;
 use crate::http::{Client, Handshake, Upstreams, is_exhausted, serve};
+use crate::limit::{Presence, Present};
 use crate::metrics::ListenerSeries;
 use crate::relay::Relay;
 use crate::tcp;
@@ -46,6 +47,8 @@ pub(super) struct Door {
     pub(super) tls: Arc<ArcSwapOption<Inbound>>,
     /// Connections open now, on all workers.
     pub(super) count: Arc<AtomicU32>,
+    /// Whose they are, as far as the settings limit that.
+    pub(super) present: Arc<Present>,
     pub(super) series: ListenerSeries,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) gate: watch::Receiver<Gate>,
@@ -116,16 +119,34 @@ impl Door {
         });
     }
 
+    /// Counts the connection for its source, if that is limited; an error if there are too many.
+    fn enter(&self, settings: &model::Listener, peer: SocketAddr) -> Result<Source, ()> {
+        let (connections, calls) =
+            (settings.max_connections_per_source, settings.max_streams_per_source);
+        if connections.or(calls).is_none() {
+            return Ok(None);
+        }
+        let presence = self.present.enter(peer.ip(), connections).ok_or(())?;
+        Ok(Some((presence, calls)))
+    }
+
     fn welcome(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         self.series.accepted.inc();
         self.series.open.inc();
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(Arc::clone(self));
         let settings = self.settings.load_full();
-        if before >= settings.max_connections
-            || !self.gateway.guard().takes_connection(socket.as_raw_fd())
-        {
-            self.series.refused.inc();
+        if before >= settings.max_connections {
+            self.series.refused.limit.inc();
+            return;
+        }
+        let Ok(source) = self.enter(&settings, peer) else {
+            tracing::debug!(listener = %self.name, %peer, "a source has as many connections as it may have");
+            self.series.refused.source.inc();
+            return;
+        };
+        if !self.gateway.guard().takes_connection(socket.as_raw_fd()) {
+            self.series.refused.overloaded.inc();
             return;
         }
         // Messages are often smaller than a segment, and somebody waits for them.
@@ -139,7 +160,7 @@ impl Door {
             relay: self.gateway.relays().then(|| Arc::clone(&self.relay)),
             listener: self.name.clone(),
             peer: peer.ip().to_canonical(),
-            tally: self.gateway.connected(&self.name, peer),
+            tally: self.gateway.connected(&self.name, peer, source),
             certificate: None,
             secure: false,
         };
@@ -162,6 +183,8 @@ impl Door {
         }
     }
 }
+
+type Source = Option<(Presence, Option<u32>)>;
 
 /// Waits until the listener, or the gate of all, is at least as far as `wanted`.
 pub(crate) async fn at_least<T: PartialOrd>(phase: &mut watch::Receiver<T>, wanted: T) {

@@ -10,6 +10,7 @@ use super::read::Block;
 use super::state::State;
 use crate::engine::Engine;
 use crate::filter::Asked;
+use crate::gateway::OpenCall;
 use crate::h2::error as code;
 use crate::h2::{Error, Key};
 use crate::http::{Chosen, Client};
@@ -150,9 +151,11 @@ impl State {
         if let Some(record) = &mut call.record {
             record.routed(entry, target);
         }
+        let beyond = call.open.as_ref().is_some_and(OpenCall::is_beyond);
         let passed = entry.filters.run(&Asked {
             listener: &opened.client.listener,
             peer: opened.client.peer,
+            beyond,
             certificate: opened.client.certificate.as_ref(),
             authority: opened.list.authority(),
             target: opened.list.target(),
@@ -214,7 +217,7 @@ impl State {
             timer: None,
             attempts: Attempts { replay: Some(Vec::new()), ..Attempts::default() },
             // One without a record is counted where it is carried.
-            _open: counted,
+            open: counted,
         };
         let at = self.calls.insert(call).at;
         if let Some(conn) = self.conns.get_mut(opened.conn) {

@@ -67,7 +67,7 @@ pub(super) struct Call {
     pub(super) deadline: Option<Instant>,
     pub(super) timer: Option<delay_queue::Key>,
     pub(super) attempts: Attempts,
-    pub(super) _open: Option<OpenCall>,
+    pub(super) open: Option<OpenCall>,
 }
 
 /// What the call is waiting for.

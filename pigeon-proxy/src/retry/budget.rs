@@ -17,6 +17,21 @@ pub struct Budget {
     /// Retries may be this much of the calls.
     percent: AtomicU32,
     ring: [AtomicU64; SECONDS],
+    /// Retries there was no budget for, ever.
+    denied: AtomicU64,
+}
+
+/// How a budget stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Calls of the last ten seconds.
+    pub calls: u64,
+    /// Retries of the last ten seconds.
+    pub retries: u64,
+    /// How many of them these calls allow.
+    pub most: u64,
+    /// How many retries the budget has refused, ever.
+    pub denied: u64,
 }
 
 /// What happened in one second, as it is packed into a counter: 24 bits for the second (that is 194 days,
@@ -50,7 +65,7 @@ impl Budget {
     /// A budget of `percent`; `start` is any moment not after the first use.
     pub fn new(percent: u32, start: Instant) -> Self {
         let ring = [const { AtomicU64::new(0) }; SECONDS];
-        Self { start, percent: AtomicU32::new(percent), ring }
+        Self { start, percent: AtomicU32::new(percent), ring, denied: AtomicU64::new(0) }
     }
 
     /// Takes over another share; what was counted stays.
@@ -75,19 +90,28 @@ impl Budget {
         // Whoever loses the race for the counter counts anew, so two do not take the same one.
         let one_more = |packed| {
             let (calls, retries) = self.recent(second);
-            let percent = u64::from(self.percent.load(Ordering::Relaxed));
             let now = Second::unpack(packed).of(second);
-            let allowed = (calls * percent / 100).max(ALWAYS);
-            (retries < allowed).then(|| Second { retries: now.retries + 1, ..now }.pack())
+            (retries < self.allowed(calls))
+                .then(|| Second { retries: now.retries + 1, ..now }.pack())
         };
-        slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        let taken = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if !taken {
+            self.denied.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
     }
 
-    /// Calls and retries of the last ten seconds, and how many retries they allow.
-    pub fn seen(&self, now: Instant) -> (u64, u64, u64) {
+    /// How it stands.
+    pub fn spent(&self, now: Instant) -> Spent {
         let (calls, retries) = self.recent(self.at(now).0);
+        let denied = self.denied.load(Ordering::Relaxed);
+        Spent { calls, retries, most: self.allowed(calls), denied }
+    }
+
+    /// How many retries so many calls allow.
+    fn allowed(&self, calls: u64) -> u64 {
         let percent = u64::from(self.percent.load(Ordering::Relaxed));
-        (calls, retries, (calls * percent / 100).max(ALWAYS))
+        (calls * percent / 100).max(ALWAYS)
     }
 
     fn at(&self, now: Instant) -> (u64, &AtomicU64) {

@@ -110,7 +110,7 @@ fn listeners(status: &Status, serving: &Serving) -> Vec<Value> {
             "address": address.to_string(),
             "connections": series.open.get(),
             "accepted": series.accepted.get(),
-            "refused": series.refused.get(),
+            "refused": series.refused.total(),
             "spec": spec.map(|(_, spec)| without_secrets(|| json!(spec))),
         })
     };
@@ -139,8 +139,13 @@ fn routes(status: &Status, serving: &Serving) -> Vec<Value> {
             "name": name.as_str(),
             "match": json!(route)["match"],
             "engines": engines,
-            "retry_budget": budget.map(|(calls, retries, most)| {
-                json!({ "calls_10s": calls, "retries_10s": retries, "most_10s": most })
+            "retry_budget": budget.map(|spent| {
+                json!({
+                    "calls_10s": spent.calls,
+                    "retries_10s": spent.retries,
+                    "most_10s": spent.most,
+                    "denied": spent.denied,
+                })
             }),
         })
     };

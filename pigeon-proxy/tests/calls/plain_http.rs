@@ -258,6 +258,9 @@ async fn connections_over_the_limit_of_the_listener_are_closed(path: Path) {
     let mut nothing = Vec::new();
     let read = three.read_to_end(&mut nothing).await;
     assert!(matches!(read, Ok(0) | Err(_)));
-    eventually(|| metrics().contains(r#"pigeon_connections_refused_total{listener="default"} 1"#))
-        .await;
+    eventually(|| {
+        metrics()
+            .contains(r#"pigeon_connections_refused_total{listener="default",reason="limit"} 1"#)
+    })
+    .await;
 }

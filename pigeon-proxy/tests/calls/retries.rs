@@ -130,6 +130,13 @@ async fn the_budget_keeps_retries_few(path: Path) {
     // 10 % are 5; without a budget they would be 250. Each further 10 s allow 3 more.
     let retries = engine.calls() - 50;
     assert!((5..=14).contains(&retries), "{retries}");
+    // Whoever wonders why not more were made sees it.
+    let text = rig.metrics.render();
+    for series in ["pigeon_retry_budget{", "pigeon_retry_budget_used{"] {
+        assert!(text.contains(&format!(r#"{series}route="r"}} "#)), "{text}");
+    }
+    let denied = format!("pigeon_retry_budget_exhausted_total{{route=\"r\"}} {}\n", 50);
+    assert!(text.contains(&denied), "{text}");
 }
 
 async fn a_request_beyond_the_buffer_is_not_tried_again(path: Path) {

@@ -24,6 +24,16 @@ pub struct Listener {
     /// Connections at once, per proxy; more are closed at once (default 10000).
     #[deserr(default = 10_000)]
     pub max_connections: u32,
+    /// Connections at once from one address (of IPv6: from one /64), per proxy; more are closed at once
+    /// (default: no limit of their own). Behind a load balancer all callers may have one address.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_source: Option<u32>,
+    /// Calls at once from one address (of IPv6: from one /64), per proxy, over all of its connections; more
+    /// are answered `rate_limited` (default: no limit). Not with `protocol: tcp`.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_streams_per_source: Option<u32>,
     /// Calls at once on one HTTP/2 connection (default 1000).
     #[deserr(default = 1_000)]
     pub max_concurrent_streams: u32,
@@ -77,6 +87,8 @@ impl Listener {
             address: BindAddress(([127, 0, 0, 1], 8080).into()),
             protocol: ListenerProtocol::Auto,
             max_connections: 10_000,
+            max_connections_per_source: None,
+            max_streams_per_source: None,
             max_concurrent_streams: 1_000,
             max_header_bytes: 65_536,
             header_timeout: Millis::new(10_000),
@@ -106,6 +118,13 @@ pub(super) fn check(
     }
     if l.header_timeout.as_ms() == 0 {
         return bad("/header_timeout", "is 0s; it must be at least 1ms");
+    }
+    l.max_connections_per_source = l.max_connections_per_source.filter(|most| *most > 0);
+    l.max_streams_per_source = l.max_streams_per_source.filter(|most| *most > 0);
+    if l.protocol == ListenerProtocol::Tcp && l.max_streams_per_source.is_some() {
+        let message =
+            "is for HTTP; a raw connection is one call: use max_connections_per_source".into();
+        return Err(Contradiction("/max_streams_per_source", code::CONFLICTING_FIELDS, message));
     }
     l.max_lifetime = l.max_lifetime.filter(|time| time.as_ms() > 0);
     if l.protocol == ListenerProtocol::Tcp {

@@ -104,6 +104,8 @@ impl From<&Listener> for v1::Listener {
         Self {
             address: l.address.to_string(),
             max_connections: l.max_connections,
+            max_connections_per_source: l.max_connections_per_source.unwrap_or(0),
+            max_streams_per_source: l.max_streams_per_source.unwrap_or(0),
             max_concurrent_streams: l.max_concurrent_streams,
             max_header_bytes: l.max_header_bytes,
             header_timeout_ms: l.header_timeout.as_ms(),
@@ -141,6 +143,8 @@ impl TryFrom<v1::Listener> for Listener {
             address,
             protocol,
             max_connections: w.max_connections,
+            max_connections_per_source: some(w.max_connections_per_source),
+            max_streams_per_source: some(w.max_streams_per_source),
             max_concurrent_streams: w.max_concurrent_streams,
             max_header_bytes: w.max_header_bytes,
             header_timeout: Millis::new(w.header_timeout_ms),

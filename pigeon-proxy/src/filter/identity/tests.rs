@@ -47,6 +47,7 @@ fn run(
     gate.run(&Asked {
         listener: &"default".parse().expect("a name"),
         peer: [127, 0, 0, 1].into(),
+        beyond: false,
         certificate,
         authority: "",
         target: "/",

@@ -19,6 +19,7 @@ fn asked<T>(authority: &str, target: &str, grpc: bool, then: impl FnOnce(&Asked<
     then(&Asked {
         listener: &"l".parse().expect("a name"),
         peer: [127, 0, 0, 1].into(),
+        beyond: false,
         certificate: None,
         authority,
         target,

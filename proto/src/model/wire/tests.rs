@@ -247,7 +247,7 @@ proptest! {
 const DOCUMENTS: &str = r#"
 kind: listener
 name: l
-spec: {address: "[::1]:9", max_connections: 7, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s, h2c_upgrade: true,
+spec: {address: "[::1]:9", max_connections: 7, max_connections_per_source: 3, max_streams_per_source: 4, max_concurrent_streams: 8, max_header_bytes: 9000, header_timeout: 3s, h2c_upgrade: true,
   jwt: [{issuer: "https://idp", audiences: [a, b], jwks: "https://idp/keys", tenant_claim: t, ca: /ca.pem}, {issuer: i, audiences: [c], jwks: /k}]}
 ---
 kind: listener

@@ -70,6 +70,7 @@ impl Rig {
         check(&Asked {
             listener: &listener.parse().expect("a name"),
             peer: peer.parse().expect("an address"),
+            beyond: false,
             certificate: None,
             authority: "",
             target: "/",
