@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use pigeon_proto::model::{Name, RawState};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::config::address::AdminAddress;
 use crate::config::file::{self, FileError};
@@ -27,13 +27,14 @@ use crate::config::token::{self, TokenError};
 use crate::config::{Connection, Received, Serving, Source, Timings};
 use crate::gateway::Gateway;
 use crate::guard;
-use crate::listen::{Gate, Listeners};
+use crate::listen::{Gate, Listeners, Sockets};
 use crate::logs::Levels;
 use crate::metrics::Metrics;
 use crate::metrics::config::ConfigMetrics;
 use crate::record::AccessLog;
+use crate::reload::Reload;
 use crate::traces::{Spans, Tracer};
-use crate::worker::Workers;
+use crate::worker::{Pulse, Workers};
 
 /// Everything a proxy is told when it starts.
 #[derive(Clone, Debug)]
@@ -62,10 +63,26 @@ pub struct Config {
     pub insecure_bind: bool,
     /// Replacing a running proxy, and being replaced.
     pub takeover: TakeoverConfig,
+    /// Sockets that are open already, from a service manager.
+    pub sockets: Sockets,
     /// Bytes of memory the process may use; none = what its control group allows.
     pub memory_limit: Option<u64>,
     /// How long things wait.
     pub timings: Timings,
+}
+
+/// Where a proxy is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It has not said yet that it serves.
+    #[default]
+    Starting,
+    /// It serves; also if the first listener takes long to come.
+    Serving,
+    /// It lets its calls end.
+    Stopping,
+    /// The same, while the process of this number serves in its stead.
+    TakenOver(u32),
 }
 
 /// How a proxy takes over from a running one, and is taken over.
@@ -196,6 +213,7 @@ impl Config {
             relay: true,
             insecure_bind: false,
             takeover: TakeoverConfig::default(),
+            sockets: Sockets::default(),
             memory_limit: None,
             timings: Timings::default(),
         }
@@ -236,10 +254,12 @@ pub struct Proxy {
     config_metrics: ConfigMetrics,
     serving: watch::Receiver<Serving>,
     connection: watch::Sender<Connection>,
-    reload: Arc<Notify>,
+    stage: watch::Sender<Stage>,
+    sockets: Sockets,
     timings: Timings,
     drain_timeout: Duration,
     memory_limit: Option<u64>,
+    pulse: Pulse,
     gate: watch::Sender<Gate>,
     /// Where a successor asks.
     takeover: Option<UnixListener>,
@@ -265,7 +285,8 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     let (identity, origin) = identify(config.source, config.name, lock)?;
     let address = config.status_listen;
     let failed = |source| StartError::Status { address, source };
-    let status = takeover::status(address, inherited.as_mut()).await.map_err(failed)?;
+    let status = takeover::status(address, inherited.as_mut(), &config.sockets).await;
+    let status = status.map_err(failed)?;
     let status_addr = status.local_addr().map_err(failed)?;
     let count = config.workers.unwrap_or_else(cores);
     let metrics = Metrics::new();
@@ -280,7 +301,9 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
     });
     let workers =
         Workers::start(count, &gateway).map_err(|source| StartError::Workers { count, source })?;
-    let mut listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds);
+    let pulse = workers.pulse();
+    let sockets = config.sockets.clone();
+    let mut listeners = Listeners::new(Arc::clone(&gateway), workers, config.binds, sockets);
     let gate = listeners.gate();
     takeover::prepare(&mut listeners, inherited.as_mut());
     let takes_over = inherited.is_some();
@@ -302,8 +325,10 @@ pub async fn bind(config: Config) -> Result<Proxy, StartError> {
         metrics,
         config_metrics,
         connection: watch::Sender::default(),
-        reload: Arc::default(),
+        stage: watch::Sender::default(),
+        sockets: config.sockets,
         memory_limit: config.memory_limit,
+        pulse,
         gate,
         takeover: takeover::listen(&config.takeover, path, takes_over).await?,
         released,
@@ -407,14 +432,18 @@ impl Proxy {
         self.connection.subscribe()
     }
 
-    /// Call it to look at the files of TLS now, without waiting for the system to report a change.
-    pub fn reload_tls(&self) -> impl Fn() + Send + 'static {
-        let gateway = Arc::clone(&self.gateway);
-        move || gateway.reload_tls()
+    /// Where it is in its life: now and whenever it goes on.
+    pub fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
     }
 
-    /// Notify it to read the file again, or to try the admin at once.
-    pub fn reload(&self) -> Arc<Notify> {
-        Arc::clone(&self.reload)
+    /// Tells whether the threads that carry calls do.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Ask it to have every file read again, and an admin that is away tried at once.
+    pub fn reload(&self) -> Arc<Reload> {
+        Arc::clone(self.gateway.reload())
     }
 }

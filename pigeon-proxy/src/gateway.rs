@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::record::AccessLog;
 use crate::reflection::Descriptions;
 use crate::reject::Rejection;
+use crate::reload::Reload;
 use crate::retry::Spent;
 use crate::table::Table;
 use crate::tls::{Inbound, Shown, Side};
@@ -47,6 +48,7 @@ pub struct Gateway {
     tls: ListenerTls,
     /// Other sources of keys may be to be followed.
     keys: Notify,
+    reload: Arc<Reload>,
     descriptions: Arc<Descriptions>,
 }
 
@@ -136,6 +138,7 @@ impl Gateway {
             installed: Notify::new(),
             tls: ListenerTls::default(),
             keys: Notify::new(),
+            reload: Arc::default(),
             descriptions: Arc::default(),
         });
         let weak = Arc::downgrade(&gateway);
@@ -197,10 +200,9 @@ impl Gateway {
         &self.tls
     }
 
-    /// Has the files of TLS and the keys of tokens looked at now.
-    pub fn reload_tls(&self) {
-        self.tls.asked.notify_one();
-        self.key_sources().iter().for_each(|source| source.ask());
+    /// Asks whoever has files to read them again.
+    pub fn reload(&self) -> &Arc<Reload> {
+        &self.reload
     }
 
     /// Where the keys are that tokens are checked with.

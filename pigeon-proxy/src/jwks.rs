@@ -20,6 +20,7 @@ use crate::config::Timings;
 use crate::config::file::Changes;
 use crate::filter::identity::{KeySet, KeySource, LARGEST, Looked};
 use crate::gateway::Gateway;
+use crate::reload::Asked;
 
 /// No look because of a key that is not known before the last look is so long ago.
 const MISS: Duration = Duration::from_secs(10);
@@ -27,6 +28,8 @@ const MISS: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_secs(300);
 const FRESH_LEAST: Duration = Duration::from_secs(30);
 const FRESH_MOST: Duration = Duration::from_secs(3_600);
+/// How long a reading of everything waits for servers of keys.
+const ALL: Duration = Duration::from_secs(30);
 /// Until the next look after one that has failed: at first, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_secs(60);
@@ -35,6 +38,7 @@ const AGAIN_MOST: Duration = Duration::from_secs(60);
 pub async fn run(gateway: Arc<Gateway>, timings: Timings, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
     let mut followed: Vec<(Arc<KeySource>, CancellationToken)> = Vec::new();
+    let mut reload = gateway.reload().part();
     loop {
         let sources = gateway.key_sources();
         let (stay, gone): (Vec<_>, _) = followed
@@ -53,6 +57,9 @@ pub async fn run(gateway: Arc<Gateway>, timings: Timings, stop: CancellationToke
         tokio::select! {
             () = stop.cancelled() => break,
             () = gateway.keys_asked() => {}
+            asked = reload.asked() => {
+                tasks.spawn(all(followed.iter().map(|(known, _)| Arc::clone(known)).collect(), asked));
+            }
             Some(_) = tasks.join_next() => {}
         }
     }
@@ -68,6 +75,21 @@ pub async fn first(gateway: &Gateway, most: Duration) {
     let all = async { while looks.join_next().await.is_some() {} };
     // What is not there by then comes later.
     let _ = timeout(most, all).await;
+}
+
+/// Has every source looked at.
+async fn all(sources: Vec<Arc<KeySource>>, asked: Asked) -> Option<()> {
+    // All are asked before one is waited for.
+    let looks: Vec<_> = sources.iter().map(|source| (source, source.ask())).collect();
+    let looked = async {
+        for (source, look) in looks {
+            source.looked(look).await;
+        }
+    };
+    // A source that the configuration has just left is not looked at any more.
+    let _ = timeout(ALL, looked).await;
+    drop(asked);
+    Some(())
 }
 
 async fn follow(source: Arc<KeySource>, timings: Timings) {

@@ -1,6 +1,7 @@
 //! Listeners: sockets that follow the configuration, and their draining.
 
 mod accept;
+mod handed;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::Door;
 pub(crate) use self::accept::{Phase, at_least};
+pub use self::handed::{Handed, Sockets};
 pub use self::socket::Inherited;
 use crate::gateway::Gateway;
 use crate::guard::for_clients;
@@ -49,6 +51,8 @@ pub struct Listeners {
     binds: BTreeMap<Name, SocketAddr>,
     /// Sockets of the process before that no listener has claimed.
     inherited: Inherited,
+    /// Those of the service manager, open for as long as this process runs.
+    handed: Sockets,
     gate: watch::Sender<Gate>,
     open: BTreeMap<Name, Open>,
     /// Listeners that are gone and whose connections may still end.
@@ -80,11 +84,12 @@ pub struct ListenError {
 
 impl Listeners {
     /// No listener yet. `binds` moves listeners for this proxy (`--bind NAME=ADDR`); port 0 takes a free
-    /// one.
+    /// one. Listeners where one of the sockets `handed` is use that.
     pub fn new(
         gateway: Arc<Gateway>,
         workers: Workers,
         binds: BTreeMap<Name, SocketAddr>,
+        handed: Sockets,
     ) -> Listeners {
         for worker in workers.iter() {
             let upstreams = Arc::downgrade(&worker.upstreams);
@@ -95,6 +100,7 @@ impl Listeners {
             workers,
             binds,
             inherited: Inherited::default(),
+            handed,
             gate: watch::Sender::new(Gate::Open),
             open: BTreeMap::new(),
             closing: Vec::new(),
@@ -214,7 +220,7 @@ impl Listeners {
         let workers = self.workers.iter().count();
         let sockets = match self.inherited.claim(name, wanted) {
             Some(sockets) => sockets.fill(workers)?,
-            None => socket::open(wanted, workers, holder.is_some())?,
+            None => self.open(wanted, workers, holder.is_some())?,
         };
         let copies = sockets.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>();
         let copies = copies.map_err(|e| format!("cannot listen on {wanted}: {e}"))?;
@@ -239,6 +245,16 @@ impl Listeners {
         Ok(())
     }
 
+    /// Sockets on `address` for `n` workers; `ours` = another listener has it, and is about to leave.
+    fn open(&self, address: SocketAddr, n: usize, ours: bool) -> Result<socket::Opened, String> {
+        let handed = self.handed.claim(address, n);
+        let sockets = handed.map_err(|e| socket::explain(address, &e))?;
+        if sockets.is_empty() {
+            return socket::open(address, n, ours);
+        }
+        Ok(socket::Opened { address, sockets })
+    }
+
     /// The TLS of a listener: what it has, or what its files say.
     fn inbound(&self, name: &Name, spec: &model::Listener) -> Result<Option<Arc<Inbound>>, String> {
         let Some(spec) = &spec.tls else { return Ok(None) };
@@ -255,7 +271,7 @@ impl Listeners {
         name: &Name,
         spec: &model::Listener,
         tls: Option<Arc<Inbound>>,
-        (sockets, copies): (socket::Sockets, Vec<TcpListener>),
+        (sockets, copies): (socket::Opened, Vec<TcpListener>),
     ) -> Open {
         let settings = Arc::new(ArcSwap::from_pointee(spec.clone()));
         let tls = Arc::new(ArcSwapOption::new(tls));

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::Gateway;
 use crate::http::Upstreams;
@@ -43,6 +45,11 @@ impl Workers {
         self.end();
     }
 
+    /// Tells whether they do something.
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.workers.iter().map(|worker| worker.runtime.clone()).collect())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Worker> {
         self.workers.iter()
     }
@@ -59,6 +66,25 @@ impl Workers {
                 tracing::error!("a worker ended by a panic");
             }
         }
+    }
+}
+
+/// Tells whether workers do something, or one is stuck.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<[Handle]>);
+
+impl Pulse {
+    /// Has each worker do something, which it should within `limit`; gives the number of one that does not.
+    pub async fn beat(&self, limit: Duration) -> Option<usize> {
+        let beats: Vec<_> = self.0.iter().map(|runtime| runtime.spawn(async {})).collect();
+        let until = Instant::now() + limit;
+        for (index, beat) in beats.into_iter().enumerate() {
+            // That it has ended is no fault.
+            if timeout_at(until, beat).await.is_err() {
+                return Some(index);
+            }
+        }
+        None
     }
 }
 

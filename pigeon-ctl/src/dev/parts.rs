@@ -9,8 +9,6 @@ use http::Method;
 use pigeon_admin::app as admin_app;
 use pigeon_proto::model::{Listener, Name};
 use pigeon_proxy::app as proxy_app;
-use pigeon_proxy::config::Timings;
-use pigeon_proxy::record::AccessLog;
 use serde_json::{Value, json};
 
 use super::home::Home;
@@ -125,26 +123,18 @@ pub(super) async fn proxy(
 ) -> Result<SocketAddr, Failure> {
     let name = |text: &str| text.parse::<Name>().map_err(|e| Failure::bug(e.to_string()));
     let address = format!("http://{}", admin.grpc).parse();
+    let source = proxy_app::SourceConfig::Admin(proxy_app::AdminConfig {
+        addresses: vec![address.map_err(|e| Failure::bug(format!("{e}")))?],
+        token_file: admin.proxy_token_file.clone(),
+        state_dir: home.path().join("proxy"),
+        insecure: false,
+    });
     let config = proxy_app::Config {
-        source: proxy_app::SourceConfig::Admin(proxy_app::AdminConfig {
-            addresses: vec![address.map_err(|e| Failure::bug(format!("{e}")))?],
-            token_file: admin.proxy_token_file.clone(),
-            state_dir: home.path().join("proxy"),
-            insecure: false,
-        }),
         name: Some(name(PROXY)?),
         binds: BTreeMap::from([(name("default")?, local(args.port))]),
         status_listen: local(args.status_port),
-        relay: true,
-        workers: None,
         drain_timeout: DRAIN,
-        access_log: AccessLog::off(),
-        levels: None,
-        traces: None,
-        insecure_bind: false,
-        takeover: proxy_app::TakeoverConfig::default(),
-        memory_limit: None,
-        timings: Timings::default(),
+        ..proxy_app::Config::new(source)
     };
     let proxy = proxy_app::bind(config).await.map_err(|error| match error {
         proxy_app::StartError::Status { address, source }

@@ -10,13 +10,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Origin, Proxy};
+use super::{Origin, Proxy, Stage};
 use crate::config::file::FileSource;
 use crate::config::identity::Identity;
 use crate::config::stream::{self, Stream, Surroundings};
 use crate::config::{Held, Received, Serving, Source};
 use crate::guard;
-use crate::listen::{GRACE, Gate, Listeners};
+use crate::listen::{GRACE, Gate, Listeners, Sockets};
 use crate::status::{self, Status};
 use crate::takeover::predecessor::{self, Ask, Desk, Given};
 
@@ -75,11 +75,11 @@ impl Proxy {
     }
 
     async fn serve(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let (page, gateway, limit, gate) = (
+        let (page, gateway, limit, (gate, stage)) = (
             Arc::new(self.status_page()),
             Arc::clone(&self.gateway),
             self.drain_timeout,
-            self.gate.clone(),
+            (self.gate.clone(), self.stage.clone()),
         );
         let (asks, asked) = mpsc::channel(1);
         let (socket, desk) = (self.takeover.take(), self.desk(asks)?);
@@ -95,11 +95,13 @@ impl Proxy {
         tracing::info!(calls = gateway.calls_open(), "stopping: waiting up to {limit:?} for calls");
         page.set_draining();
         if let End::TakenOver(given) = end {
+            stage.send_replace(Stage::TakenOver(given.pid));
             gate.send_replace(Gate::Shut);
             // The new process answers there.
             closed.cancel();
             return leave(live, *given, limit).await;
         }
+        stage.send_replace(Stage::Stopping);
         // Before the calls have ended: to the admin this proxy is gone, and nobody waits for its word.
         let listeners = live.end().await?;
         let late = async {
@@ -144,10 +146,15 @@ impl Proxy {
             gateway: self.gateway,
             metrics: self.config_metrics,
             timings: self.timings,
-            reload: self.reload,
         };
         let origin = follow(self.origin, around, self.released, &mut tasks, &stop);
-        tasks.spawn(announce(self.identity, self.serving, self.status_addr, origin, stop.clone()));
+        let word = Announcement {
+            identity: self.identity,
+            status: self.status_addr,
+            origin,
+            sockets: self.sockets,
+        };
+        tasks.spawn(announce(word, self.serving, self.stage, stop.clone()));
         let server = tokio::spawn(self.server.run(states, asked, stop.clone()));
         (self.status, Live { stop, server, tasks })
     }
@@ -221,31 +228,66 @@ fn follow(
         }
         Origin::File { path, current } => {
             let words = format!("the file {}", path.display());
-            let Surroundings { received, connection, metrics, timings, reload, .. } = around;
-            let file = FileSource { path, current, received, connection, metrics, timings, reload };
+            let Surroundings { received, serving, connection, metrics, timings, gateway, .. } =
+                around;
+            let reload = gateway.reload().part();
+            let file = FileSource {
+                path,
+                current,
+                received,
+                serving,
+                connection,
+                metrics,
+                timings,
+                reload,
+            };
             tasks.spawn(file.run(stop.clone()));
             words
         }
     }
 }
 
+/// What there is to say when the proxy serves.
+struct Announcement {
+    identity: Arc<Identity>,
+    status: SocketAddr,
+    /// Where configurations come from.
+    origin: String,
+    sockets: Sockets,
+}
+
 /// Says once, when the first listener is open or it is clear that none is, what runs here.
 async fn announce(
-    identity: Arc<Identity>,
+    word: Announcement,
     mut serving: watch::Receiver<Serving>,
-    status: SocketAddr,
-    origin: String,
+    stage: watch::Sender<Stage>,
     stop: CancellationToken,
 ) {
     let ready = serving.wait_for(|s| !s.listen.is_empty());
     let most = Duration::from_secs(5);
-    let _ = stop.run_until_cancelled(tokio::time::timeout(most, ready)).await.map(|_| ());
+    if stop.run_until_cancelled(tokio::time::timeout(most, ready)).await.is_none() {
+        return;
+    }
     let listen = serving.borrow().listen.clone();
     let listen: Vec<_> = listen.iter().map(|(name, at)| format!("{name}={at}")).collect();
     let listen = if listen.is_empty() { "nothing yet".to_owned() } else { listen.join(" ") };
+    let Announcement { identity, status, origin, sockets } = word;
     tracing::info!(
         "pigeon-proxy {} {} listens on {listen}; status on http://{status}; configuration from {origin}",
         env!("CARGO_PKG_VERSION"),
         identity.name
     );
+    for address in sockets.unclaimed() {
+        tracing::warn!(
+            "nothing here listens at {address}, where the service manager has a socket: who connects to it \
+             waits; give a listener that address (--bind NAME={address})"
+        );
+    }
+    stage.send_if_modified(|stage| {
+        let starting = *stage == Stage::Starting;
+        if starting {
+            *stage = Stage::Serving;
+        }
+        starting
+    });
 }

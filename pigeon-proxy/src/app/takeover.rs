@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Config, Proxy, SourceConfig, StartError, TakeoverConfig};
 use crate::gateway::Gateway;
-use crate::listen::{Gate, Inherited, Listeners};
+use crate::listen::{Gate, Inherited, Listeners, Sockets};
 use crate::takeover::predecessor::{self, Ask, Desk};
 use crate::takeover::successor;
 
@@ -46,14 +46,20 @@ pub(super) async fn ask(config: &Config) -> Result<Option<successor::Inherited>,
     Ok(found)
 }
 
-/// The status port: the one handed over, if it is the one wanted.
+/// The status port: the one handed over, or open already, if it is the one wanted.
 pub(super) async fn status(
     address: SocketAddr,
     inherited: Option<&mut successor::Inherited>,
+    sockets: &Sockets,
 ) -> io::Result<TcpListener> {
     let same = |at: SocketAddr| at == address || (address.port() == 0 && at.ip() == address.ip());
-    match inherited.and_then(|i| i.status.take()).filter(|(at, _)| same(*at)) {
-        Some((_, socket)) => {
+    let handed = inherited.and_then(|i| i.status.take()).filter(|(at, _)| same(*at));
+    let open = match handed {
+        Some((_, socket)) => Some(socket),
+        None => sockets.claim(address, 1)?.pop(),
+    };
+    match open {
+        Some(socket) => {
             socket.set_nonblocking(true)?;
             TcpListener::from_std(socket)
         }

@@ -13,12 +13,13 @@ use pigeon_proto::model::{
     self, Key, Kind, Listener, Object, RawObject, RawState, Snapshot, Spec, Versioned, document,
 };
 use pigeon_proto::v1;
-use tokio::sync::{Notify, watch as state};
+use tokio::sync::watch as state;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::standard_name;
-use super::{Connection, Held, Received, Source, Timings, durable};
+use super::{Connection, Held, Received, Serving, Source, Timings, durable};
 use crate::metrics::config::ConfigMetrics;
+use crate::reload::Part;
 pub(crate) use watch::Changes;
 use watch::{Found, Judged};
 
@@ -139,8 +140,10 @@ pub struct FileSource {
     pub metrics: ConfigMetrics,
     /// How long things wait.
     pub timings: Timings,
-    /// Read the file now.
-    pub reload: Arc<Notify>,
+    /// Hears when the file is to be read now.
+    pub reload: Part,
+    /// What came of what was received.
+    pub serving: state::Receiver<Serving>,
 }
 
 impl FileSource {
@@ -149,10 +152,12 @@ impl FileSource {
         let mut changes = Changes::of(&self.path, self.timings);
         loop {
             let judge = |bytes: &[u8]| judge(bytes, &self.current);
+            let mut asked = None;
             let found = tokio::select! {
                 () = stop.cancelled() => return,
                 found = changes.found(MAX_FILE, judge) => found,
-                () = self.reload.notified() => {
+                request = self.reload.asked() => {
+                    asked = Some(request);
                     tracing::info!("reading the configuration file again");
                     Found::Rested
                 }
@@ -162,6 +167,13 @@ impl FileSource {
                 Found::Whole(bytes) => understand(bytes, &self.current),
                 Found::Never => Err(vec![NEVER_WHOLE.to_owned()]),
             });
+            if asked.is_some() {
+                // Who asked may look at once.
+                let revision = self.current.revision();
+                let applied = self.serving.wait_for(|serving| serving.received >= revision);
+                let _ = stop.run_until_cancelled(applied).await;
+            }
+            drop(asked);
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pigeon_proto::v1;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -43,8 +43,6 @@ pub struct Surroundings {
     pub metrics: ConfigMetrics,
     /// How long things wait.
     pub timings: Timings,
-    /// Try again now.
-    pub reload: Arc<Notify>,
 }
 
 /// The connection to one admin, or to one after the other of several.
@@ -92,6 +90,7 @@ impl Stream {
 
     /// Keeps a stream to the admin until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut asks = self.around.gateway.reload().asks();
         let mut backoff = Backoff::new(self.around.timings.reconnect, self.around.timings.refused);
         loop {
             let end = tokio::select! {
@@ -99,13 +98,18 @@ impl Stream {
                 end = self.attempt() => end,
             };
             let lived = self.welcomed_at.map(|at| at.elapsed());
+            if lived.is_some() {
+                // What was asked before it ended was not about this.
+                asks.mark_unchanged();
+            }
             let then = self.elsewhere(end.then);
             let delay = backoff.delay(&then, lived);
             self.disconnected(&end.why, delay);
             self.at = (self.at + 1) % self.addresses.len().max(1);
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.around.reload.notified() => {}
+                // Somebody asks for another attempt now. The sender is in `around`.
+                _ = asks.changed() => {}
                 () = sleep(delay) => {}
             }
         }

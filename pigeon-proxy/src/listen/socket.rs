@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BACKLOG: i32 = 1_024;
 
 /// The sockets of a listener.
-pub(super) struct Sockets {
+pub(super) struct Opened {
     /// Where they listen, with the real port.
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<TcpListener>,
@@ -27,18 +27,18 @@ impl Inherited {
     }
 
     /// Takes those at `wanted`; with port 0 those of this name on any port.
-    pub(super) fn claim(&mut self, name: &Name, wanted: SocketAddr) -> Option<Sockets> {
+    pub(super) fn claim(&mut self, name: &Name, wanted: SocketAddr) -> Option<Opened> {
         let named = |(known, at, _): &(Option<Name>, SocketAddr, _)| {
             known.as_ref() == Some(name) && at.ip() == wanted.ip() && wanted.port() == 0
         };
         let place = self.0.iter().position(|(_, at, _)| *at == wanted);
         let place = place.or_else(|| self.0.iter().position(named))?;
         let (_, address, sockets) = self.0.swap_remove(place);
-        Some(Sockets { address, sockets })
+        Some(Opened { address, sockets })
     }
 }
 
-impl Sockets {
+impl Opened {
     /// Opens more, until there are `n`.
     pub(super) fn fill(mut self, n: usize) -> Result<Self, String> {
         let failed = |error| explain(self.address, &error);
@@ -61,7 +61,7 @@ impl Sockets {
 ///
 /// # Errors
 /// What is wrong, with the address, and what to do.
-pub(super) fn open(address: SocketAddr, n: usize, ours: bool) -> Result<Sockets, String> {
+pub(super) fn open(address: SocketAddr, n: usize, ours: bool) -> Result<Opened, String> {
     let tell = |error: io::Error| explain(address, &error);
     if address.port() != 0 && !ours {
         // With SO_REUSEPORT two processes of one user share an address without noticing.
@@ -73,7 +73,7 @@ pub(super) fn open(address: SocketAddr, n: usize, ours: bool) -> Result<Sockets,
     while sockets.len() < n {
         sockets.push(listening(address).map_err(tell)?);
     }
-    Ok(Sockets { address, sockets })
+    Ok(Opened { address, sockets })
 }
 
 fn listening(address: SocketAddr) -> io::Result<TcpListener> {
@@ -99,7 +99,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn explain(address: SocketAddr, error: &io::Error) -> String {
+/// What is wrong, with the address, and what to do.
+pub(super) fn explain(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "cannot listen on {address}: the address is in use by another process; \

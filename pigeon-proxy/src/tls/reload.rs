@@ -44,12 +44,15 @@ impl Side {
 
 /// Follows the files of all listeners and engines until told to stop.
 pub async fn run(gateway: Arc<Gateway>, timings: Timings, stop: CancellationToken) {
+    let mut reload = gateway.reload().part();
     loop {
         let watched = paths(&gateway);
         let mut changes = Changes::of_all(watched.clone(), timings);
         loop {
+            let mut asked = None;
             tokio::select! {
                 () = stop.cancelled() => return,
+                request = reload.asked() => asked = Some(request),
                 () = changes.next() => {}
                 () = gateway.tls().asked() => {}
             }
@@ -62,6 +65,7 @@ pub async fn run(gateway: Arc<Gateway>, timings: Timings, stop: CancellationToke
             for object in tokio::task::spawn_blocking(read).await.unwrap_or_default() {
                 gateway.metrics().tls_reload_failed(&object);
             }
+            drop(asked);
             if paths(&gateway) != watched {
                 break;
             }

@@ -17,7 +17,7 @@ use pigeon_proto::demo::v1::speech_client::SpeechClient;
 use pigeon_proto::demo::v1::{Audio, PingRequest, Prompt, StatsReply};
 use pigeon_proto::model::{Object, Snapshot, Versioned, document};
 use pigeon_proxy::gateway::{EngineUsage, Gateway};
-use pigeon_proxy::listen::Listeners;
+use pigeon_proxy::listen::{Listeners, Sockets};
 use pigeon_proxy::metrics::Metrics;
 use pigeon_proxy::record::AccessLog;
 use pigeon_proxy::worker::Workers;
@@ -156,7 +156,8 @@ impl Rig {
         gateway.set_relay(path == Path::Relay);
         let binds = BTreeMap::from([("default".parse().unwrap(), ([127, 0, 0, 1], 0).into())]);
         let workers = Workers::start(2, &gateway).unwrap();
-        let mut listeners = Listeners::new(Arc::clone(&gateway), workers, binds);
+        let mut listeners =
+            Listeners::new(Arc::clone(&gateway), workers, binds, Sockets::default());
         assert_eq!(listeners.reconcile(&snapshot(text)), []);
         let address = listeners.bound()[&"default".parse().unwrap()];
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();

@@ -284,7 +284,7 @@ async fn sessions_are_resumed(path: Path) {
         }
         pki.issue("a", &["a.test"]);
         let stop = watch_files(&rig);
-        rig.gateway.reload_tls();
+        rig.gateway.reload().ask();
         until_shown(&pki, &rig).await;
         assert_eq!(call_anew(&config, &rig).await, Some(HandshakeKind::Resumed));
         stop.cancel();

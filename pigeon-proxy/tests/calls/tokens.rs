@@ -363,7 +363,7 @@ async fn a_server_that_fails_takes_nothing_away(path: Path) {
         ("nonsense", b"", "no good"),
     ] {
         server.say(head, body);
-        rig.gateway.reload_tls();
+        rig.gateway.reload().ask();
         let told = || shown(&rig).error.is_some_and(|error| error.contains(why));
         eventually(told).await;
         assert_eq!(caller.call(&[("authorization", &fresh())]).await, good(), "{why}");
@@ -372,7 +372,7 @@ async fn a_server_that_fails_takes_nothing_away(path: Path) {
     }
     let new = Signer::new("ES256");
     server.say("200 OK\r\ncache-control: max-age=60", &jwks_of(&[&new, &signer]));
-    rig.gateway.reload_tls();
+    rig.gateway.reload().ask();
     eventually(|| shown(&rig).error.is_none()).await;
     assert_eq!(caller.call(&[("authorization", &bearer(&new, &claims("bob")))]).await, good());
 }

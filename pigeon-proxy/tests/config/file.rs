@@ -109,7 +109,7 @@ async fn it_is_read_again_when_asked() {
     config.timings.file_settle = std::time::Duration::from_secs(600);
     let proxy = Running::start(config).await;
     save(&path, MORE);
-    proxy.reload.notify_one();
+    proxy.reload.all().await;
     proxy.serving(|s| s.received == 2).await;
     proxy.stop().await;
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use pigeon_proxy::app::{self, AdminConfig, Config, SourceConfig, StartError};
 use pigeon_proxy::config::{Connection, Serving, Timings};
+use pigeon_proxy::listen::Sockets;
 use pigeon_proxy::record::AccessLog;
+use pigeon_proxy::reload::Reload;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::fake_admin::LIMIT;
@@ -77,6 +79,7 @@ pub fn with(source: SourceConfig) -> Config {
         relay: true,
         insecure_bind: false,
         takeover: app::TakeoverConfig::default(),
+        sockets: Sockets::default(),
         memory_limit: None,
         timings,
     }
@@ -90,7 +93,7 @@ pub fn file(path: &Path) -> Config {
 pub struct Running {
     pub status: SocketAddr,
     pub name: String,
-    pub reload: Arc<Notify>,
+    pub reload: Arc<Reload>,
     serving: watch::Receiver<Serving>,
     connection: watch::Receiver<Connection>,
     stop: Option<oneshot::Sender<()>>,

@@ -145,7 +145,7 @@ async fn a_refused_token_is_named_and_a_new_one_is_read() {
     assert_eq!(code, 503);
     assert!(ready.contains("no_config") && ready.contains("proxy.token"), "{ready}");
     std::fs::write(home.token(), "right").expect("written");
-    proxy.reload.notify_one();
+    proxy.reload.ask();
     let session = admin.session().await;
     session.snapshot(&state(1, ENGINE)).await;
     let connection = proxy.connection(|c| c.connected).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use pigeon_proto::model::{JwksLocation, Jwt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::keys::KeySet;
 
@@ -21,7 +21,7 @@ pub struct KeySource {
     generation: AtomicU64,
     /// Looks that have begun, and that have ended.
     begun: AtomicU64,
-    ended: AtomicU64,
+    ended: watch::Sender<u64>,
     missed: Notify,
     asked: Notify,
     told: Mutex<Told>,
@@ -81,7 +81,7 @@ impl KeySource {
             held: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             begun: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
             missed: Notify::new(),
             asked: Notify::new(),
             told: Mutex::default(),
@@ -122,7 +122,7 @@ impl KeySource {
                 if again { Looked::FailedAgain } else { Looked::Failed }
             }
         };
-        self.ended.fetch_add(1, Ordering::AcqRel);
+        self.ended.send_modify(|ended| *ended += 1);
         looked
     }
 
@@ -145,7 +145,7 @@ impl KeySource {
 
     /// Whether a look that began after the one of this number has ended.
     pub(super) fn has_looked_since(&self, look: u64) -> bool {
-        self.ended.load(Ordering::Acquire) > look
+        *self.ended.borrow() > look
     }
 
     /// Resolves once a key was missed since the last time.
@@ -153,9 +153,16 @@ impl KeySource {
         self.missed.notified().await;
     }
 
-    /// Has it looked at now.
-    pub fn ask(&self) {
+    /// Has it looked at now. Gives the number of the last look that has begun.
+    pub fn ask(&self) -> u64 {
         self.asked.notify_one();
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Resolves once a look that began after the one of this number has ended.
+    pub async fn looked(&self, look: u64) {
+        // The sender is here: this does not fail.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended > look).await;
     }
 
     /// Resolves once somebody asked since the last time.
