@@ -59,6 +59,7 @@ mod silent;
 mod status_page;
 mod storm;
 mod streams;
+mod systemd;
 mod takeover;
 mod tenants;
 mod tls;
