@@ -5,6 +5,7 @@
 //! is it), then its handler.
 
 mod apply;
+mod audit;
 mod auth;
 mod body;
 mod code;
@@ -114,6 +115,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
         .merge(tenant_keys::routes())
         .merge(apply::routes())
         .merge(revisions::routes())
+        .merge(audit::routes())
         .merge(proxies::routes())
         .merge(summary::routes())
         .merge(stream::routes())

@@ -237,6 +237,52 @@ pub struct Difference {
     pub after: Option<serde_json::Value>,
 }
 
+/// One object that somebody changed, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEvent {
+    /// Grows with every event.
+    pub id: u64,
+    /// The revision that it is part of.
+    pub revision: Option<u64>,
+    /// When, Unix time in milliseconds.
+    pub at_ms: i64,
+    /// Who.
+    pub actor: String,
+    /// From which IP address.
+    pub source: String,
+    /// `create`, `update` or `delete`.
+    pub action: String,
+    /// Kind of the object.
+    pub kind: String,
+    /// Name of the object.
+    pub name: String,
+    /// Ties it to the log and to the answer.
+    pub request_id: String,
+    /// Its document before; none if it did not exist.
+    pub before: Option<serde_json::Value>,
+    /// Its document after; none if it was removed.
+    pub after: Option<serde_json::Value>,
+}
+
+/// Which events are asked for; what is not given excludes none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of this actor.
+    pub actor: Option<String>,
+    /// Of objects of this kind.
+    pub kind: Option<String>,
+    /// Of objects of this name.
+    pub name: Option<String>,
+    /// `create`, `update` or `delete`.
+    pub action: Option<String>,
+    /// Not older than this, Unix time in milliseconds.
+    pub since_ms: Option<i64>,
+    /// Older than the event of this id.
+    pub before: Option<u64>,
+    /// Newer than the event of this id, and then the oldest first: for following.
+    pub after: Option<u64>,
+}
+
 /// Cheap handle of the catalog; clones share everything.
 #[derive(Clone)]
 pub struct Catalog {
@@ -303,6 +349,18 @@ impl Catalog {
     /// The store cannot be read.
     pub async fn difference(&self, from: u64, to: u64) -> Result<Vec<Difference>, StoreError> {
         self.reader.difference(from, to).await
+    }
+
+    /// At most `limit` events that pass `filter`: newest first, or, after an event, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn audit(
+        &self,
+        filter: &AuditFilter,
+        limit: u32,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        self.reader.audit(filter, limit).await
     }
 
     /// The committed revision, and when it moves from here on.

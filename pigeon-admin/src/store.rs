@@ -5,6 +5,7 @@
 //! catalog's. Settings and their reasons are in `sqlite.rs` and `postgres.rs`; all else is one code for both, over
 //! `db.rs`.
 
+mod audit;
 mod backup;
 mod check;
 mod db;
@@ -24,7 +25,7 @@ pub use postgres::{Follower, PostgresUrl};
 pub use write::Batch;
 
 use self::db::{Conn, For, Pool};
-use crate::catalog::{Difference, Revision, View};
+use crate::catalog::{AuditEvent, AuditFilter, Difference, Revision, View};
 
 /// The one writer of a store.
 pub struct Store {
@@ -204,5 +205,17 @@ impl StoreReader {
     /// The store cannot be read.
     pub async fn difference(&self, from: u64, to: u64) -> Result<Vec<Difference>, StoreError> {
         read::difference(&self.0, from, to).await
+    }
+
+    /// At most `limit` events that pass `filter`: newest first, or, after an event, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn audit(
+        &self,
+        filter: &AuditFilter,
+        limit: u32,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        audit::events(&self.0, filter, limit).await
     }
 }

@@ -146,6 +146,11 @@ pub enum Command {
     /// The history of the configuration
     #[command(subcommand)]
     Revision(RevisionCommand),
+    /// Who changed what; the newest first
+    #[command(
+        after_help = "Examples:\n  pigeon-ctl audit --kind route --name asr\n  pigeon-ctl audit --since 2h --actor ci\n  pigeon-ctl audit -w"
+    )]
+    Audit(AuditArgs),
     /// Print a completion script
     #[command(after_help = text::COMPLETION_HELP)]
     Completion {
@@ -169,6 +174,32 @@ pub enum ProxyCommand {
     List,
     /// Everything about one proxy
     Get(Named),
+}
+
+/// `audit`
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// Only what this caller did
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+    /// Only objects of this kind, such as route
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Only objects of this name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Only creations, updates or deletions
+    #[arg(long, value_parser = ["create", "update", "delete"])]
+    pub action: Option<String>,
+    /// Only what is not older: a time, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = values::ago)]
+    pub since: Option<values::Expiry>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// Go on with what happens from now on, the oldest first, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
 }
 
 /// `revision …`

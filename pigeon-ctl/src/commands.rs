@@ -1,6 +1,7 @@
 //! The commands, one file per noun or verb; this file says which is which.
 
 mod apply;
+mod audit;
 mod context;
 mod diff;
 mod engine;
@@ -90,6 +91,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),
         Command::Revision(command) => revisions(&desk, command),
+        Command::Audit(args) => audit::audit(&desk, &args),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             cli::write_completion(shell, &mut script);

@@ -94,16 +94,17 @@ impl Session {
         self.send(Call::get(target)).map(|answer| answer.body)
     }
 
-    /// Reads a list, page by page, until it has `limit` items or all.
+    /// Reads a list, page by page, until it has `limit` items or all; `collection` may have a query.
     ///
     /// # Errors
     /// Those of [`Session::send`], and a list that is none.
     pub fn list(&self, collection: &str, limit: usize) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
         let mut page = String::new();
+        let mark = if collection.contains('?') { '&' } else { '?' };
         for _ in 0..MOST_PAGES {
             let size = (limit - items.len()).min(1_000);
-            let mut body = self.get(&format!("{collection}?page_size={size}{page}"))?;
+            let mut body = self.get(&format!("{collection}{mark}page_size={size}{page}"))?;
             items.extend(self.items(collection, &mut body)?);
             let token = match body.get_mut("next_page_token").map(Value::take) {
                 Some(Value::String(token)) => token,

@@ -68,6 +68,11 @@ impl Query {
         }
     }
 
+    /// The value of `name` as it is.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.values.get(name).cloned()
+    }
+
     /// A whole number from 1.
     pub fn count(&mut self, name: &str) -> Option<u64> {
         let value = self.values.get(name)?;
@@ -146,7 +151,8 @@ impl PageQuery {
     }
 }
 
-fn page_size(query: &mut Query) -> usize {
+/// How many there may be on a page.
+pub fn page_size(query: &mut Query) -> usize {
     let size = query.count("page_size").map(|n| usize::try_from(n).unwrap_or(LARGEST_PAGE));
     size.map_or(PAGE, |n| n.min(LARGEST_PAGE))
 }

@@ -17,7 +17,7 @@ pub use object::{
 pub use proxy::{Applied, Proxy};
 pub use status::EndpointStatus;
 
-use crate::catalog::{Revision, RevisionChange};
+use crate::catalog::{AuditEvent, Revision, RevisionChange};
 
 /// One page of a list.
 #[derive(Serialize)]
@@ -76,6 +76,45 @@ impl From<Revision> for RevisionEntry {
             source: r.source,
             changes: r.changes.into_iter().map(change).collect(),
         }
+    }
+}
+
+/// One object that somebody changed, and how.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
+pub struct AuditEntry {
+    /// Grows with every event.
+    id: u64,
+    /// The revision that it is part of; null for what is no part of the configuration, such as tokens.
+    #[schema(required = true)]
+    revision: Option<u64>,
+    /// When. RFC 3339, UTC.
+    at: String,
+    /// Who.
+    actor: String,
+    /// From which IP address.
+    source: String,
+    /// `create`, `update` or `delete`.
+    action: String,
+    /// The kind of the object.
+    kind: String,
+    /// Its name.
+    name: String,
+    /// Of the request: it stands in the log and in the answer, too.
+    request_id: String,
+    /// Its document before; null if it did not exist.
+    #[schema(required = true, value_type = Option<Object>)]
+    before: Option<serde_json::Value>,
+    /// Its document after; null if it was removed.
+    #[schema(required = true, value_type = Option<Object>)]
+    after: Option<serde_json::Value>,
+}
+
+impl From<AuditEvent> for AuditEntry {
+    fn from(event: AuditEvent) -> Self {
+        let AuditEvent { id, revision, actor, source, action, kind, name, request_id, .. } = event;
+        let (at, before, after) = (time(event.at_ms), event.before, event.after);
+        Self { id, revision, at, actor, source, action, kind, name, request_id, before, after }
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) enum Pool {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Int(i64),
+    MaybeInt(Option<i64>),
     Text(&'a str),
     MaybeText(Option<&'a str>),
 }
@@ -55,6 +56,7 @@ macro_rules! query {
     ($database:ty, $sql:expr, $values:expr) => {
         $values.iter().fold(sqlx::query::<$database>($sql), |query, value| match *value {
             Value::Int(n) => query.bind(n),
+            Value::MaybeInt(n) => query.bind(n),
             Value::Text(text) => query.bind(text),
             Value::MaybeText(text) => query.bind(text),
         })
@@ -191,6 +193,13 @@ impl Row {
         u64::try_from(n).map_err(|_| StoreError::Unreadable {
             object: "a revision".into(),
             why: format!("{n} is negative"),
+        })
+    }
+
+    pub(super) fn maybe_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod applied;
 mod apply;
+mod audit;
 mod auth;
 mod bad_input;
 mod endpoints;

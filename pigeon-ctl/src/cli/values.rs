@@ -242,6 +242,12 @@ pub enum Expiry {
 }
 
 /// Reads an [`Expiry`]: `2027-01-01T00:00:00Z` or `90d`.
+/// A time, or how long before now.
+pub(super) fn ago(text: &str) -> Result<Expiry, String> {
+    expiry(text)
+        .map_err(|_| "write a time or how long ago, such as 2027-01-01T00:00:00Z or 2h".to_owned())
+}
+
 pub(super) fn expiry(text: &str) -> Result<Expiry, String> {
     if let Ok(time) = text.parse() {
         return Ok(Expiry::At(time));

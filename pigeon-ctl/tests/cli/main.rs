@@ -1,5 +1,6 @@
 //! The real program against a real admin: what it prints, where, and how it exits.
 
+mod audit;
 mod bad_input;
 mod call_path;
 mod codes;
