@@ -24,6 +24,7 @@ mod sessions;
 mod stream;
 mod summary;
 mod tenant_keys;
+mod tokens;
 mod types;
 mod write;
 
@@ -121,6 +122,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
         .merge(stream::routes())
         .merge(route_tests::routes())
         .merge(sessions::routes())
+        .merge(tokens::routes())
         .merge(ops::routes())
         .split_for_parts();
     (router, reference::complete(document))

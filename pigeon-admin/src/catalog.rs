@@ -4,6 +4,7 @@
 //! validated against the newest [`View`] (`plan`), committed, and only then visible.
 
 mod plan;
+mod tokens;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use pigeon_proto::model::{Errors, Key, Name, Object};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::tokens::{MOST_TOKENS, TokenError};
+use crate::access::{Forbidden, Rights};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreReader};
 pub use crate::store::{StoreError, StoreHealth};
@@ -52,14 +55,24 @@ pub struct Stored {
 }
 
 /// Who writes, for the audit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Actor {
     /// Their name.
     pub name: String,
+    /// What they may do.
+    pub rights: Rights,
     /// The IP address they call from.
     pub source: String,
     /// Ties the audit to the log and to the answer.
     pub request_id: String,
+}
+
+impl Actor {
+    /// One who may do everything.
+    pub fn almighty(name: &str) -> Self {
+        let (source, request_id) = Default::default();
+        Self { name: name.to_owned(), rights: Rights::ALL, source, request_id }
+    }
 }
 
 /// Changes that happen together or not at all.
@@ -185,6 +198,9 @@ pub enum WriteError {
         /// The routes that refer to it.
         routes: Vec<Name>,
     },
+    /// Whoever writes may not.
+    #[error("{0}")]
+    Forbidden(Forbidden),
     /// The configuration that would result is not valid.
     #[error("the configuration would not be valid")]
     Invalid(#[source] Errors),
@@ -290,6 +306,7 @@ pub struct Catalog {
     view: watch::Receiver<Arc<View>>,
     revision: watch::Receiver<u64>,
     health: watch::Receiver<StoreHealth>,
+    shown: tokens::Shown,
     reader: StoreReader,
 }
 
@@ -303,8 +320,8 @@ impl Catalog {
         let (writer, handles) = writer::Writer::open(store, metrics).await?;
         let (tx, requests) = mpsc::channel(WAITING_WRITES);
         tokio::spawn(writer.run(requests));
-        let writer::Handles { view, revision, health } = handles;
-        Ok(Self { writer: tx, view, revision, health, reader })
+        let writer::Handles { view, revision, health, shown } = handles;
+        Ok(Self { writer: tx, view, revision, health, shown, reader })
     }
 
     /// Whether other admins write to the same store.

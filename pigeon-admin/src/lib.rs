@@ -3,6 +3,7 @@
 //! A change goes REST [`api`] → [`catalog`] → [`store`] → [`publisher`] → [`stream`]; what proxies answer is
 //! kept in [`proxies`]. [`app`] wires it all and is where the program, `pigeon-ctl dev` and tests start it.
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod args;

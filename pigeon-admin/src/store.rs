@@ -15,6 +15,7 @@ mod postgres;
 mod read;
 mod sqlite;
 mod tables;
+mod token;
 mod write;
 
 pub use backup::{Contents, Restored, backup, restore};
@@ -22,10 +23,12 @@ pub use check::{Fault, check};
 pub use error::{StoreError, StoreHealth};
 pub use open::Place;
 pub use postgres::{Follower, PostgresUrl};
+pub use token::TokenChange;
 pub use write::Batch;
 
 use self::db::{Conn, For, Pool};
-use crate::catalog::{AuditEvent, AuditFilter, Difference, Revision, View};
+use crate::access::Tokens;
+use crate::catalog::{Actor, AuditEvent, AuditFilter, Difference, Revision, View};
 
 /// The one writer of a store.
 pub struct Store {
@@ -139,6 +142,41 @@ impl Store {
         };
         let committed = committed.await;
         self.drop_on_failure(committed)
+    }
+
+    /// All tokens.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn tokens(&mut self) -> Result<Tokens, StoreError> {
+        let conn = self.connected().await?;
+        let all = token::all(conn).await;
+        self.drop_on_failure(all)
+    }
+
+    /// Makes or revokes a token, on disk when this returns.
+    ///
+    /// # Errors
+    /// Nothing was changed, except where the failure hit the commit itself: then [`Store::tokens`] tells.
+    pub async fn change_token(
+        &mut self,
+        change: TokenChange<'_>,
+        at_ms: i64,
+        actor: &Actor,
+    ) -> Result<(), StoreError> {
+        let conn = self.connected().await?;
+        let changed = token::change(conn, change, at_ms, actor).await;
+        self.drop_on_failure(changed)
+    }
+
+    /// Notes when tokens were used last: id and Unix time in milliseconds.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub async fn note_uses(&mut self, uses: &[(String, i64)]) -> Result<(), StoreError> {
+        let conn = self.connected().await?;
+        let noted = token::used(conn, uses).await;
+        self.drop_on_failure(noted)
     }
 
     /// Writes, without changing anything, to see whether writing works.

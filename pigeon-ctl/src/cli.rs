@@ -12,6 +12,7 @@ pub mod route;
 pub mod tenant;
 mod text;
 pub mod tls;
+pub mod token;
 pub mod values;
 
 use std::path::PathBuf;
@@ -146,6 +147,9 @@ pub enum Command {
     /// The history of the configuration
     #[command(subcommand)]
     Revision(RevisionCommand),
+    /// Who may use the server, and for what
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Who changed what; the newest first
     #[command(
         after_help = "Examples:\n  pigeon-ctl audit --kind route --name asr\n  pigeon-ctl audit --since 2h --actor ci\n  pigeon-ctl audit -w"

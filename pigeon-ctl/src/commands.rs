@@ -16,6 +16,7 @@ mod revision;
 mod route;
 mod status;
 mod tenant;
+mod token;
 mod write;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::cli::engine::EngineCommand;
 use crate::cli::listener::ListenerCommand;
 use crate::cli::route::RouteCommand;
 use crate::cli::tenant::{KeyCommand, TenantCommand};
+use crate::cli::token::TokenCommand;
 use crate::cli::{self, Cli, Command, ContextCommand, Global, ProxyCommand, RevisionCommand};
 use crate::context::file::ConfigFile;
 use crate::context::{Settings, environment, file, resolve};
@@ -91,6 +93,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),
         Command::Revision(command) => revisions(&desk, command),
+        Command::Token(command) => tokens(&desk, command),
         Command::Audit(args) => audit::audit(&desk, &args),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -165,6 +168,14 @@ fn tenants(desk: &Desk, command: TenantCommand) -> Outcome {
         TenantCommand::Key(KeyCommand::Create(args)) => tenant::create_key(desk, &args),
         TenantCommand::Key(KeyCommand::List(named)) => tenant::list_keys(desk, &named.name),
         TenantCommand::Key(KeyCommand::Revoke(args)) => tenant::revoke_key(desk, &args),
+    }
+}
+
+fn tokens(desk: &Desk, command: TokenCommand) -> Outcome {
+    match command {
+        TokenCommand::Create(args) => token::create(desk, &args),
+        TokenCommand::List => token::list(desk),
+        TokenCommand::Revoke(args) => token::revoke(desk, &args),
     }
 }
 

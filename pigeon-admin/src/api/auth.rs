@@ -1,4 +1,4 @@
-//! Who may call: the admin token, or a session of the dashboard, which may only read.
+//! Who may call, and what: by a token with a role, or a session of the dashboard, which may only read.
 
 mod limit;
 mod session;
@@ -10,26 +10,83 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use pigeon_proto::model::Labels;
 
 pub use limit::FailureLimit;
-pub use session::{COOKIE, Sessions, Ticket};
+pub use session::{COOKIE, Owner, Sessions, Ticket};
 
 use super::error::{Problem, clip};
+use super::frame::Caller;
+use super::types::now_ms;
 use super::{ApiState, code};
+use crate::access::{Rights, Role, Token};
+use crate::catalog::Actor;
 
 /// Who makes a call under `/v1`, once that is established.
 #[derive(Clone, Debug)]
-pub enum Principal {
-    /// Whoever holds the admin token; may do everything.
-    Admin,
-    /// A session of the dashboard, which began with the admin token; may read.
-    Session(Ticket),
+pub struct Principal {
+    /// Whose token it is.
+    pub owner: Owner,
+    /// What they may do.
+    pub rights: Rights,
+    /// The session of the dashboard that stands for the token, and may only read.
+    pub session: Option<Ticket>,
 }
 
 impl Principal {
-    /// The name that goes into the history.
-    pub fn name(&self) -> &'static str {
-        "admin"
+    /// Whoever holds the first token; may do everything.
+    fn first() -> Self {
+        let owner = Owner { name: "admin".to_owned(), token: None };
+        Self { owner, rights: Rights::ALL, session: None }
+    }
+
+    fn of(token: &Token) -> Self {
+        let owner = Owner { name: token.name.clone(), token: Some(token.id.clone()) };
+        Self { owner, rights: token.rights.clone(), session: None }
+    }
+
+    /// As the history has it.
+    pub fn actor(&self, caller: &Caller) -> Actor {
+        let Caller { source, request_id } = caller.clone();
+        Actor { name: self.owner.name.clone(), rights: self.rights.clone(), source, request_id }
+    }
+
+    /// Whether session and token are still worth something.
+    pub fn is_still_good(&self, api: &ApiState) -> bool {
+        let open = self.session.is_none_or(|ticket| api.sessions().is_open(&ticket));
+        open && is_good(api, &self.owner)
+    }
+}
+
+/// Whether the token that somebody came with is still there, and has not expired.
+fn is_good(api: &ApiState, owner: &Owner) -> bool {
+    let Some(id) = &owner.token else { return true };
+    api.app().catalog.tokens().by_id(id).is_some_and(|token| !token.has_expired(now_ms()))
+}
+
+/// Whose token it is.
+///
+/// # Errors
+/// 401 or 429: it is none, or has expired.
+pub fn holder(
+    api: &ApiState,
+    source: Option<IpAddr>,
+    presented: &str,
+) -> Result<Principal, Problem> {
+    if api.app().admin_token.verify(presented) {
+        return Ok(Principal::first());
+    }
+    let (tokens, now) = (api.app().catalog.tokens(), now_ms());
+    match tokens.find(presented) {
+        Some(token) if token.has_expired(now) => {
+            let name = &token.name;
+            Err(unauthenticated(&format!("the token \"{name}\" has expired")))
+        }
+        Some(token) => {
+            api.app().catalog.used(token, now);
+            Ok(Principal::of(token))
+        }
+        None => Err(refuse(api, source, "the token is wrong")),
     }
 }
 
@@ -42,7 +99,8 @@ pub async fn guard(State(api): State<ApiState>, mut request: Request, next: Next
     if !guarded || (request.method() == Method::POST && path == "/v1/sessions") {
         return next.run(request).await;
     }
-    match identify(&api, &request) {
+    let known = identify(&api, &request);
+    match known.and_then(|principal| permitted(&request, &principal).map(|()| principal)) {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             next.run(request).await
@@ -52,12 +110,11 @@ pub async fn guard(State(api): State<ApiState>, mut request: Request, next: Next
 }
 
 fn identify(api: &ApiState, request: &Request) -> Result<Principal, Problem> {
-    let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
+    let headers = request.headers();
     let source = super::frame::peer(request);
     if headers.contains_key(header::AUTHORIZATION) {
         return match bearer(headers) {
-            Some(token) if api.app().admin_token.verify(token) => Ok(Principal::Admin),
-            Some(_) => Err(refuse(api, source, "the token is wrong")),
+            Some(token) => holder(api, source, token),
             None => Err(refuse(api, source, "the Authorization header is not `Bearer TOKEN`")),
         };
     }
@@ -65,18 +122,43 @@ fn identify(api: &ApiState, request: &Request) -> Result<Principal, Problem> {
         return Err(unauthenticated("there is no token"));
     };
     check_host(request)?;
-    let Some(ticket) = api.sessions().find(id) else {
+    let found = api.sessions().find(id).filter(|(_, owner)| is_good(api, owner));
+    let Some((ticket, owner)) = found else {
         return Err(unauthenticated("the session has ended; log in again"));
     };
-    let ends_itself = method == Method::DELETE && path == "/v1/sessions";
-    if method == Method::GET || method == Method::HEAD || ends_itself {
-        return Ok(Principal::Session(ticket));
+    let rights = Rights { role: Role::Viewer, scope: Labels::new() };
+    Ok(Principal { owner, rights, session: Some(ticket) })
+}
+
+/// Whether the caller may make calls of this kind at all; what is written is looked at when it is clear what
+/// would change.
+fn permitted(request: &Request, principal: &Principal) -> Result<(), Problem> {
+    let (method, path) = (request.method(), request.uri().path());
+    let reads = method == Method::GET || method == Method::HEAD;
+    let noun = path.trim_start_matches("/v1/").split('/').next().unwrap_or_default();
+    let needed = match noun {
+        "tokens" => Role::Admin,
+        // To end a session, or to ask which route takes a call, changes nothing.
+        "sessions" => Role::Viewer,
+        _ if reads => Role::Viewer,
+        _ if principal.session.is_some() => return Err(read_only()),
+        "route-tests" => Role::Viewer,
+        "engines" if method == Method::PATCH => Role::Operator,
+        _ => Role::Editor,
+    };
+    let has = principal.rights.role;
+    if has >= needed {
+        return Ok(());
     }
+    Err(Problem::forbidden(&format!("this needs the role {needed}; this token has {has}")))
+}
+
+fn read_only() -> Problem {
     let detail = "a session of the dashboard may only read; \
-                  make changes with the admin token (`pigeon-ctl`, or `Authorization: Bearer TOKEN`)";
+                  make changes with a token (`pigeon-ctl`, or `Authorization: Bearer TOKEN`)";
     let title = "A session may only read";
     let status = StatusCode::FORBIDDEN;
-    Err(Problem::new(status, "forbidden", title, code::READ_ONLY_SESSION, detail))
+    Problem::new(status, "forbidden", title, code::READ_ONLY_SESSION, detail)
 }
 
 /// The token of the one `Authorization: Bearer` header.

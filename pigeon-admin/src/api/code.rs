@@ -27,6 +27,8 @@ pub const MOVED: &str = "PGN-A410";
 pub const CHANGED: &str = "PGN-A412";
 /// The body is larger than what is taken.
 pub const TOO_LARGE: &str = "PGN-A413";
+/// The role or the scope of the caller's token does not allow this.
+pub const NOT_PERMITTED: &str = "PGN-A414";
 /// The body is of a media type that is not taken here.
 pub const MEDIA_TYPE: &str = "PGN-A415";
 /// A browser asked for a host name that is not this machine.

@@ -217,6 +217,15 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, code::INTERNAL, detail)
     }
 
+    /// 403: whoever calls may not do this.
+    pub fn forbidden(why: &str) -> Self {
+        let detail =
+            format!("{why}; ask an admin for a token that may (`pigeon-ctl token create`)");
+        let (status, title) = (StatusCode::FORBIDDEN, "Not permitted");
+        Self::new(status, "not-permitted", title, code::NOT_PERMITTED, detail)
+            .next("pigeon-ctl login --server URL --token-file FILE")
+    }
+
     /// The problem that a refused write is. `conditional` tells whether the request stated a condition.
     pub fn of_write(error: WriteError, conditional: bool) -> Self {
         match error {
@@ -228,6 +237,7 @@ impl Problem {
             WriteError::Exists(key) => exists(&key),
             WriteError::Moved { current } => moved(current),
             WriteError::InUse { key, routes } => in_use(&key, &routes),
+            WriteError::Forbidden(why) => Self::forbidden(&why.to_string()),
             WriteError::Invalid(errors) => errors.into(),
             WriteError::Store(e) => Self::store(&e),
         }

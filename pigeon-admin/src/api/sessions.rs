@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use pigeon_proto::model::{Errors, FieldError, code as model_code};
+use pigeon_proto::model::{Errors, FieldError, Labels, code as model_code};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,16 +13,17 @@ use utoipa_axum::routes;
 use super::auth::{self, COOKIE, Principal};
 use super::error::Problem;
 use super::{ApiState, body, frame, query};
+use crate::access::Role;
 
 /// The calls of this file.
 pub fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(log_in, log_out)).routes(routes!(whoami))
 }
 
-/// The admin token, to begin a session with.
+/// A token, to begin a session with.
 #[derive(utoipa::ToSchema)]
 pub struct LogIn {
-    /// The content of `<data-dir>/admin.token`.
+    /// The content of `<data-dir>/admin.token`, or any other token.
     #[allow(dead_code)] // The schema only; the body is read field by field, for better errors.
     token: String,
 }
@@ -32,10 +33,13 @@ pub struct LogIn {
 pub struct WhoAmI {
     /// The name in the history.
     #[schema(example = "admin")]
-    name: &'static str,
+    name: String,
     /// What the caller may do.
-    #[schema(example = "admin")]
-    role: &'static str,
+    role: Role,
+    /// Labels that an object must have to be written by the caller; absent = any object.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    #[schema(required = false, value_type = std::collections::BTreeMap<String, String>)]
+    scope: Labels,
 }
 
 /// Begin a session
@@ -49,10 +53,8 @@ async fn log_in(State(api): State<ApiState>, request: Request) -> Result<Respons
     auth::check_host(&request)?;
     let source = frame::peer(&request);
     let token = token(body::json(request, &[body::JSON]).await?)?;
-    if !api.app().admin_token.verify(token.trim()) {
-        return Err(auth::refuse(&api, source, "the token is wrong"));
-    }
-    let Ok(id) = api.sessions().open() else {
+    let holder = auth::holder(&api, source, token.trim())?;
+    let Ok(id) = api.sessions().open(holder.owner) else {
         return Err(Problem::internal("the operating system gave no randomness"));
     };
     let cookie = format!("{COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200");
@@ -95,7 +97,7 @@ async fn log_out(
     uri: Uri,
 ) -> Result<Response, Problem> {
     query::none(&uri)?;
-    if let Principal::Session(ticket) = principal {
+    if let Some(ticket) = principal.session {
         api.sessions().end(&ticket);
     }
     let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
@@ -112,5 +114,6 @@ async fn whoami(
     uri: Uri,
 ) -> Result<Json<WhoAmI>, Problem> {
     query::none(&uri)?;
-    Ok(Json(WhoAmI { name: principal.name(), role: "admin" }))
+    let Principal { owner, rights, .. } = principal;
+    Ok(Json(WhoAmI { name: owner.name, role: rights.role, scope: rights.scope }))
 }

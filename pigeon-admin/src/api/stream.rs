@@ -130,11 +130,9 @@ impl Feed {
         }
     }
 
-    /// Whether whoever opened the stream may still read: a session may have ended meanwhile.
+    /// Whether whoever opened the stream may still read: a session may have ended meanwhile, or a
+    /// token been revoked.
     fn may_go_on(&self) -> bool {
-        match &self.principal {
-            Principal::Admin => true,
-            Principal::Session(ticket) => self.api.sessions().is_open(ticket),
-        }
+        self.principal.is_still_good(&self.api)
     }
 }

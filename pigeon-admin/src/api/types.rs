@@ -118,8 +118,13 @@ impl From<AuditEvent> for AuditEntry {
     }
 }
 
+/// Now, Unix time in milliseconds.
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 /// A moment, given as Unix time in milliseconds, in RFC 3339, UTC.
-fn time(ms: i64) -> String {
+pub fn time(ms: i64) -> String {
     // Only times many thousand years away are no timestamps.
     jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }

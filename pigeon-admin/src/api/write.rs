@@ -24,7 +24,8 @@ const PIGEON_APPLIED: HeaderName = HeaderName::from_static("pigeon-applied");
 /// A write that is about to be made.
 #[derive(Clone)]
 pub struct Intent {
-    actor: Actor,
+    /// Who writes.
+    pub actor: Actor,
     query: WriteQuery,
     base: Option<u64>,
 }
@@ -37,17 +38,17 @@ impl Intent {
     pub fn of(request: &Request) -> Result<Self, Problem> {
         let query = WriteQuery::of(request.uri())?;
         let extensions = request.extensions();
-        let (Some(Principal::Admin), Some(caller)) =
+        let (Some(principal), Some(caller)) =
             (extensions.get::<Principal>(), extensions.get::<Caller>())
         else {
             return Err(Problem::internal("a write reached its handler without a writer"));
         };
-        let actor = Actor {
-            name: Principal::Admin.name().to_owned(),
-            source: caller.source.clone(),
-            request_id: caller.request_id.clone(),
-        };
-        Ok(Self { actor, query, base: None })
+        Ok(Self { actor: principal.actor(caller), query, base: None })
+    }
+
+    /// Whether nothing is to be changed.
+    pub fn is_dry_run(&self) -> bool {
+        self.query.dry_run
     }
 
     /// The same, but only if the whole configuration is at this revision.

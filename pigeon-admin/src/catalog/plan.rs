@@ -59,6 +59,9 @@ pub(super) fn plan(base: &Base, write: &Write, now: &mut Now<'_>) -> Result<Plan
         changed.push(Changed { key: change.key().clone(), before: before.cloned(), after });
     }
     errors.into_result().map_err(WriteError::Invalid)?;
+    if let Some(why) = changed.iter().find_map(|change| write.actor.rights.forbid(change)) {
+        return Err(WriteError::Forbidden(why));
+    }
     let mut snapshot = base.snapshot.clone();
     if changed.iter().any(Changed::is_change) {
         apply(&mut snapshot, revision, &changed);

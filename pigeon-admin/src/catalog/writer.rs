@@ -5,18 +5,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::plan::{Base, Now, Plan, plan};
+use super::tokens::{MOST_TOKENS, Shown, TokenError, TokenWrite, Uses};
 use super::{Actor, Outcome, StoreError, StoreHealth, View, Write, WriteError};
+use crate::access::{Token, Tokens};
 use crate::metrics::Metrics;
-use crate::store::{Batch, Store};
+use crate::store::{Batch, Store, TokenChange};
 
 /// How often a store that could not write is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is written down when tokens were used.
+const USES: Duration = Duration::from_secs(60);
 
 /// What the handles ask of the writer.
 pub(super) enum Request {
     Write { write: Write, reply: oneshot::Sender<Result<Outcome, WriteError>> },
+    Token { write: TokenWrite, actor: Actor, reply: oneshot::Sender<Result<(), TokenError>> },
     Close { reply: oneshot::Sender<()> },
 }
 
@@ -25,6 +31,7 @@ pub(super) struct Handles {
     pub view: watch::Receiver<Arc<View>>,
     pub revision: watch::Receiver<u64>,
     pub health: watch::Receiver<StoreHealth>,
+    pub shown: Shown,
 }
 
 pub(super) struct Writer {
@@ -35,6 +42,8 @@ pub(super) struct Writer {
     view: watch::Sender<Arc<View>>,
     revision: watch::Sender<u64>,
     health: watch::Sender<StoreHealth>,
+    tokens: watch::Sender<Arc<Tokens>>,
+    uses: Uses,
     metrics: Metrics,
 }
 
@@ -47,14 +56,20 @@ impl Writer {
         let (view, view_rx) = watch::channel(base.view.clone());
         let (revision, revision_rx) = watch::channel(base.view.revision);
         let (health, health_rx) = watch::channel(StoreHealth::Ok);
-        let handles = Handles { view: view_rx, revision: revision_rx, health: health_rx };
-        Ok((Self { store, base, in_doubt: false, view, revision, health, metrics }, handles))
+        let (tokens, tokens_rx) = watch::channel(Arc::new(store.tokens().await?));
+        let uses = Uses::default();
+        let shown = Shown { tokens: tokens_rx, uses: uses.clone() };
+        let handles = Handles { view: view_rx, revision: revision_rx, health: health_rx, shown };
+        let in_doubt = false;
+        let writer = Self { store, base, in_doubt, view, revision, health, tokens, uses, metrics };
+        Ok((writer, handles))
     }
 
     /// Serves until told to close, or until every handle is gone.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut closed = None;
         let others = Others::of(&self.store);
+        let mut next_uses = Instant::now() + USES;
         loop {
             let ill = !self.health.borrow().is_ok();
             let request = tokio::select! {
@@ -63,7 +78,12 @@ impl Writer {
                     self.look().await;
                     continue;
                 }
-                () = tokio::time::sleep(RETRY), if ill => {
+                () = sleep_until(next_uses) => {
+                    self.note_uses().await;
+                    next_uses = Instant::now() + USES;
+                    continue;
+                }
+                () = sleep(RETRY), if ill => {
                     self.try_again().await;
                     continue;
                 }
@@ -75,6 +95,10 @@ impl Writer {
                     // The caller may have gone away; what was written stays written.
                     let _ = reply.send(result);
                 }
+                Some(Request::Token { write, actor, reply }) => {
+                    // The same as above.
+                    let _ = reply.send(self.write_token(write, &actor).await);
+                }
                 Some(Request::Close { reply }) => {
                     requests.close();
                     closed.get_or_insert(reply);
@@ -83,6 +107,7 @@ impl Writer {
             }
         }
         drop(others);
+        self.note_uses().await;
         self.store.close().await;
         if let Some(reply) = closed {
             let _ = reply.send(());
@@ -199,8 +224,55 @@ impl Writer {
         Ok(())
     }
 
+    async fn write_token(&mut self, write: TokenWrite, actor: &Actor) -> Result<(), TokenError> {
+        // Another admin may have made or revoked some.
+        self.read_tokens().await.map_err(TokenError::Store)?;
+        let known = self.tokens.borrow().clone();
+        let named = |name: &str| known.by_name(name).cloned();
+        let revoked: Arc<Token>;
+        let change = match &write {
+            TokenWrite::Add(token) if named(&token.name).is_some() => {
+                return Err(TokenError::Exists);
+            }
+            TokenWrite::Add(_) if known.len() >= MOST_TOKENS => return Err(TokenError::TooMany),
+            TokenWrite::Add(token) => TokenChange::Add(token),
+            TokenWrite::Revoke(name) => {
+                revoked = named(name).ok_or(TokenError::NotFound)?;
+                TokenChange::Revoke(&revoked)
+            }
+        };
+        let changed = self.store.change_token(change, now_ms(), actor).await;
+        let read = self.read_tokens().await;
+        if let Err(e) = &changed {
+            self.ill(e);
+        }
+        changed.and(read).map_err(TokenError::Store)
+    }
+
+    async fn read_tokens(&mut self) -> Result<(), StoreError> {
+        let tokens = self.store.tokens().await?;
+        if **self.tokens.borrow() != tokens {
+            self.tokens.send_replace(Arc::new(tokens));
+        }
+        Ok(())
+    }
+
+    async fn note_uses(&mut self) {
+        let uses = self.uses.take();
+        if uses.is_empty() {
+            return;
+        }
+        let noted = self.store.note_uses(&uses).await;
+        if let Err(error) = noted.and(self.read_tokens().await) {
+            tracing::warn!(%error, "could not write down when tokens were used last");
+        }
+    }
+
     /// Takes what other admins have written.
     async fn look(&mut self) {
+        if let Err(e) = self.read_tokens().await {
+            self.ill(&e);
+        }
         let known = (self.base.view.generation, self.base.view.revision);
         let looked = match self.store.newest().await {
             Ok(newest) if newest == known => Ok(()),
@@ -283,6 +355,7 @@ fn outcome_word(result: &Result<Outcome, WriteError>, dry_run: bool) -> &'static
         Err(WriteError::Store(_)) => "store_error",
         Err(WriteError::Invalid(_)) => "invalid",
         Err(WriteError::NotFound(_)) => "not_found",
+        Err(WriteError::Forbidden(_)) => "forbidden",
         Err(
             WriteError::Exists(_)
             | WriteError::Stale { .. }

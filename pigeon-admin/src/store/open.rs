@@ -104,7 +104,7 @@ async fn seed(conn: &mut Conn) -> Result<(), StoreError> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let at_ms = i64::try_from(now).unwrap_or(i64::MAX);
-    let actor = Actor { name: "system".into(), ..Actor::default() };
+    let actor = Actor::almighty("system");
     let changes = [standard_listener(at_ms)?];
     write::apply(conn, &Batch { revision: 1, at_ms, actor: &actor, changes: &changes }).await?;
     conn.commit().await

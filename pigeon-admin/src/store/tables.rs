@@ -7,11 +7,12 @@ use super::db::{Conn, Row, Value};
 #[derive(Clone, Copy)]
 enum Column {
     Int,
+    MaybeInt,
     Text,
     MaybeText,
 }
 
-use Column::{Int, MaybeText, Text};
+use Column::{Int, MaybeInt, MaybeText, Text};
 
 /// A table, and the statements to empty, read and fill it.
 struct Table {
@@ -21,7 +22,7 @@ struct Table {
     columns: &'static [Column],
 }
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table {
         clear: "DELETE FROM meta",
         read: "SELECT cluster_id, generation, revision FROM meta",
@@ -48,7 +49,14 @@ const TABLES: [Table; 4] = [
                FROM audit ORDER BY id",
         fill: "INSERT INTO audit (revision, seq, at_ms, actor, source, action, kind, name, before, after, \
                request_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        columns: &[Int, Int, Int, Text, Text, Text, Text, Text, MaybeText, MaybeText, Text],
+        columns: &[MaybeInt, Int, Int, Text, Text, Text, Text, Text, MaybeText, MaybeText, Text],
+    },
+    Table {
+        clear: "DELETE FROM token",
+        read: "SELECT id, name, role, scope, hash, created_ms, created_by, expires_ms, used_ms FROM token",
+        fill: "INSERT INTO token (id, name, role, scope, hash, created_ms, created_by, expires_ms, used_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        columns: &[Text, Text, Text, Text, Text, Int, Text, MaybeInt, MaybeInt],
     },
 ];
 
@@ -63,6 +71,7 @@ pub(super) async fn copy(from: &mut Conn, to: &mut Conn) -> Result<(), StoreErro
                 .map(|(n, (column, text))| {
                     Ok(match column {
                         Int => Value::Int(row.int(n)?),
+                        MaybeInt => Value::MaybeInt(row.maybe_int(n)?),
                         Text => Value::Text(text.as_deref().unwrap_or_default()),
                         MaybeText => Value::MaybeText(text.as_deref()),
                     })
@@ -77,7 +86,7 @@ pub(super) async fn copy(from: &mut Conn, to: &mut Conn) -> Result<(), StoreErro
 /// The texts of a row, at their columns.
 fn texts(row: &Row, columns: &[Column]) -> Result<Vec<Option<String>>, StoreError> {
     let text = |(n, column): (usize, &Column)| match column {
-        Int => Ok(None),
+        Int | MaybeInt => Ok(None),
         Text | MaybeText => row.maybe_text(n),
     };
     columns.iter().enumerate().map(text).collect()

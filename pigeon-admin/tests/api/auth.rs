@@ -119,14 +119,16 @@ async fn a_session_reads_and_ends_and_nothing_else() {
     assert!(!full.contains(&s.token));
     let with = [("cookie", cookie.as_str()), ("content-type", "application/json")];
     let who = s.bare("GET", "/v1/whoami", &with, "").await.expect(200);
-    assert_eq!(who, json!({"name": "admin", "role": "admin"}));
+    assert_eq!(who, json!({"name": "admin", "role": "viewer"}));
     let body = json!({"name": "a", "spec": {}}).to_string();
     for (method, path) in calls() {
         if !path.starts_with("/v1/") || path == "/v1/sessions" || path == "/v1/stream" {
             continue;
         }
         let a = s.bare(method, &path, &with, body.clone()).await;
-        if method == "GET" {
+        if path.starts_with("/v1/tokens") {
+            a.problem(403, "PGN-A414");
+        } else if method == "GET" {
             assert!([200, 404].contains(&a.status), "{method} {path}: {a:?}");
         } else {
             a.problem(403, "PGN-A403");

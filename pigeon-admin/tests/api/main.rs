@@ -13,3 +13,4 @@ mod reads;
 mod server;
 mod stream;
 mod tenants;
+mod tokens;

@@ -13,3 +13,4 @@ mod several;
 mod stream;
 mod subscribers;
 mod support;
+mod tokens;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pigeon_admin::access::Rights;
 use pigeon_admin::app::{self, AppState, Config};
 use pigeon_admin::catalog::{Actor, Catalog, Change, Expect, Outcome, Write, WriteError};
 use pigeon_admin::metrics::Metrics;
@@ -139,7 +140,7 @@ pub async fn write(catalog: &Catalog, changes: Vec<Change>) -> Result<Outcome, W
 pub fn as_tester(changes: Vec<Change>) -> Write {
     let (name, source) = ("tester".into(), "127.0.0.1".into());
     Write {
-        actor: Actor { name, source, request_id: "r-1".into() },
+        actor: Actor { name, source, request_id: "r-1".into(), rights: Rights::ALL },
         changes,
         dry_run: false,
         base: None,

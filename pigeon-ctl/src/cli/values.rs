@@ -1,6 +1,6 @@
 //! Values of flags that need more than text: what they may be, and how they go to the server.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use pigeon_proto::model::{Kind, Millis, Time};
@@ -239,6 +239,28 @@ pub enum Expiry {
     At(Time),
     /// After so long.
     In(Duration),
+}
+
+impl Expiry {
+    /// The time, or so long from now.
+    pub fn time(self) -> Time {
+        self.relative(Duration::saturating_add)
+    }
+
+    /// The time, or so long ago.
+    pub fn time_ago(self) -> Time {
+        self.relative(Duration::saturating_sub)
+    }
+
+    fn relative(self, step: impl Fn(Duration, Duration) -> Duration) -> Time {
+        match self {
+            Self::At(time) => time,
+            Self::In(span) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                Time::from_unix(step(now.unwrap_or_default(), span).as_secs())
+            }
+        }
+    }
 }
 
 /// Reads an [`Expiry`]: `2027-01-01T00:00:00Z` or `90d`.

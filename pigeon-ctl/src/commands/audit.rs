@@ -1,8 +1,7 @@
 //! `audit`: who changed what.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use pigeon_proto::model::Time;
 use serde_json::Value;
 
 use super::{Desk, object};
@@ -31,13 +30,7 @@ pub(crate) fn audit(desk: &Desk, args: &AuditArgs) -> Outcome {
 }
 
 fn collection(args: &AuditArgs) -> String {
-    let since = args.since.map(|since| match since {
-        Expiry::At(time) => time,
-        Expiry::In(ago) => {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            Time::from_unix(now.unwrap_or_default().saturating_sub(ago).as_secs())
-        }
-    });
+    let since = args.since.map(Expiry::time_ago);
     let given = [
         ("actor", args.actor.clone()),
         ("kind", args.kind.clone()),

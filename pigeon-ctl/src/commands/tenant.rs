@@ -1,9 +1,7 @@
 //! `tenant …`
 
-use std::time::SystemTime;
-
 use http::Method;
-use pigeon_proto::model::{Kind, Time};
+use pigeon_proto::model::Kind;
 use serde_json::{Value, json};
 
 use super::object::{self, Fields};
@@ -57,13 +55,7 @@ fn keys_of(tenant: &str) -> String {
 
 /// Prints the key, and nothing else, to standard output: for people and for `$(…)` alike.
 pub(crate) fn create_key(desk: &Desk, args: &CreateKey) -> Outcome {
-    let expires = args.expires.map(|expires| match expires {
-        Expiry::At(time) => time,
-        Expiry::In(time) => {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            Time::from_unix((now.unwrap_or_default() + time).as_secs())
-        }
-    });
+    let expires = args.expires.map(Expiry::time);
     let mut body = json!({});
     if let Some(id) = &args.id {
         body["id"] = json!(id);

@@ -12,3 +12,4 @@ mod objects;
 mod output;
 mod strangers;
 mod support;
+mod tokens;

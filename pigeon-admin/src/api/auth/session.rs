@@ -19,16 +19,25 @@ const MOST: usize = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket([u8; 32]);
 
-/// The sessions that are open.
+/// Whose session it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The name in the history.
+    pub name: String,
+    /// The id of the token that the session began with; none = the first token, which is a file.
+    pub token: Option<String>,
+}
+
+/// The sessions that are open, and until when.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<Ticket, Instant>>);
+pub struct Sessions(Mutex<HashMap<Ticket, (Instant, Owner)>>);
 
 impl Sessions {
     /// Opens a session and gives its id, which is kept nowhere else.
     ///
     /// # Errors
     /// The operating system has no randomness.
-    pub fn open(&self) -> Result<String, getrandom::Error> {
+    pub fn open(&self, owner: Owner) -> Result<String, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
         let mut id = String::with_capacity(64);
@@ -36,25 +45,27 @@ impl Sessions {
             // Writing to a String does not fail.
             let _ = write!(id, "{byte:02x}");
         }
-        self.insert(ticket(&id), Instant::now());
+        self.insert(ticket(&id), owner, Instant::now());
         Ok(id)
     }
 
-    fn insert(&self, ticket: Ticket, now: Instant) {
+    fn insert(&self, ticket: Ticket, owner: Owner, now: Instant) {
         let mut open = self.lock();
-        open.retain(|_, ends| *ends > now);
+        open.retain(|_, (ends, _)| *ends > now);
         if open.len() >= MOST
-            && let Some(oldest) = open.iter().min_by_key(|(_, ends)| **ends).map(|(t, _)| *t)
+            && let Some(oldest) = open.iter().min_by_key(|(_, (ends, _))| *ends).map(|(t, _)| *t)
         {
             open.remove(&oldest);
         }
-        open.insert(ticket, now + LIFE);
+        open.insert(ticket, (now + LIFE, owner));
     }
 
     /// The session of this id, if it is open.
-    pub fn find(&self, id: &str) -> Option<Ticket> {
-        let ticket = ticket(id);
-        self.is_open(&ticket).then_some(ticket)
+    pub fn find(&self, id: &str) -> Option<(Ticket, Owner)> {
+        let (ticket, now) = (ticket(id), Instant::now());
+        let open = self.lock();
+        let (_, owner) = open.get(&ticket).filter(|(ends, _)| *ends > now)?;
+        Some((ticket, owner.clone()))
     }
 
     /// Whether a session is still open.
@@ -63,7 +74,7 @@ impl Sessions {
     }
 
     fn is_open_at(&self, ticket: &Ticket, now: Instant) -> bool {
-        self.lock().get(ticket).is_some_and(|ends| *ends > now)
+        self.lock().get(ticket).is_some_and(|(ends, _)| *ends > now)
     }
 
     /// Ends a session.
@@ -71,7 +82,7 @@ impl Sessions {
         self.lock().remove(ticket);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ticket, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ticket, (Instant, Owner)>> {
         // Every operation leaves the map whole, so that poison means nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,12 +104,17 @@ pub fn from_cookies(headers: &HeaderMap) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn ann() -> Owner {
+        Owner { name: "ann".into(), token: None }
+    }
+
     #[test]
     fn a_session_opens_lasts_and_ends() {
         let sessions = Sessions::default();
-        let id = sessions.open().expect("randomness");
+        let id = sessions.open(ann()).expect("randomness");
         assert_eq!(id.len(), 64);
-        let ticket = sessions.find(&id).expect("open");
+        let (ticket, owner) = sessions.find(&id).expect("open");
+        assert_eq!(owner, ann());
         assert!(sessions.find("another").is_none());
         assert!(!sessions.is_open_at(&ticket, Instant::now() + LIFE));
         sessions.end(&ticket);
@@ -111,7 +127,7 @@ mod tests {
         let start = Instant::now();
         let nth = |i: usize| ticket(&i.to_string());
         for i in 0..=MOST {
-            sessions.insert(nth(i), start + Duration::from_millis(i as u64));
+            sessions.insert(nth(i), ann(), start + Duration::from_millis(i as u64));
         }
         let now = start + Duration::from_secs(10);
         assert!(!sessions.is_open_at(&nth(0), now));
