@@ -16,6 +16,7 @@ use crate::proxies::Proxies;
 use crate::publisher::{self, Ring};
 use crate::store::{Place, PostgresUrl, Store, StoreError};
 use crate::stream::{self, Feed};
+use crate::tls::{self, Tls};
 use crate::{serve, token};
 
 /// How long open requests and streams may take to end; then they are cut.
@@ -32,6 +33,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the config stream listens; port 0 takes any free one.
     pub grpc_listen: SocketAddr,
+    /// TLS of both ports; none = in the clear.
+    pub tls: Option<tls::Files>,
     /// Allow addresses that other machines reach, although neither port speaks TLS.
     pub insecure_bind: bool,
 }
@@ -43,7 +46,9 @@ pub struct AppState {
     pub catalog: Catalog,
     /// Who is connected.
     pub proxies: Proxies,
-    /// Opens REST.
+    /// TLS of both ports; none = in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Opens REST, with every right.
     pub admin_token: token::Secret,
     /// Where to count.
     pub metrics: Metrics,
@@ -91,7 +96,8 @@ pub enum StartError {
     /// An address that other machines reach.
     #[error(
         "{flag} {address}: other machines reach this address, and it speaks no TLS, so tokens would cross \
-         the network in clear; use 127.0.0.1, or add --insecure-bind if the network is private"
+         the network in clear; give --tls-cert and --tls-key, or use 127.0.0.1, or add --insecure-bind if the \
+         network is private"
     )]
     Exposed {
         /// Which flag.
@@ -99,6 +105,9 @@ pub enum StartError {
         /// Its value.
         address: SocketAddr,
     },
+    /// The files of TLS.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// A port that another program has.
     #[error(
         "{flag} {address}: the port is in use; stop the program that has it, or use another {flag}"
@@ -143,9 +152,12 @@ pub struct Admin {
 pub async fn bind(config: Config) -> Result<Admin, StartError> {
     let ports = [("--listen", config.listen), ("--grpc-listen", config.grpc_listen)];
     let exposed = ports.iter().find(|(_, a)| !a.ip().to_canonical().is_loopback());
-    if let Some(&(flag, address)) = exposed.filter(|_| !config.insecure_bind) {
+    if let Some(&(flag, address)) =
+        exposed.filter(|_| !config.insecure_bind && config.tls.is_none())
+    {
         return Err(StartError::Exposed { flag, address });
     }
+    let tls = config.tls.map(Tls::open).transpose().map_err(StartError::Tls)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let (rest, rest_addr) = listen(ports[0]).await?;
     let (grpc, grpc_addr) = listen(ports[1]).await?;
@@ -163,6 +175,7 @@ pub async fn bind(config: Config) -> Result<Admin, StartError> {
     let state = AppState {
         catalog,
         proxies,
+        tls,
         admin_token,
         metrics,
         shutdown: CancellationToken::new(),
@@ -235,7 +248,11 @@ impl Admin {
         };
         let (catalog, metrics) = (state.catalog.clone(), state.metrics.clone());
         let publisher = tokio::spawn(publisher::run(ring, catalog.clone(), metrics, stop.clone()));
-        let mut stream = tokio::spawn(stream::serve(grpc, feed, kill.clone()));
+        let tls = state.tls.clone();
+        if let Some(tls) = &tls {
+            tokio::spawn(Arc::clone(tls).follow(stop.clone()));
+        }
+        let mut stream = tokio::spawn(stream::serve(grpc, feed, tls, kill.clone()));
         let mut rest = tokio::spawn(serve::rest(rest, state));
         let ended = tokio::select! {
             () = shutdown => Ok(()),

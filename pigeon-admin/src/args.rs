@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::app::Config;
 use crate::data_dir::DataDir;
 use crate::store::{Place, PostgresUrl};
+use crate::tls::Files;
 
 /// Pigeon's control plane: keeps the configuration, answers REST, streams it to the proxies.
 #[derive(Parser, Debug)]
@@ -46,6 +47,19 @@ pub struct Args {
         default_value = "127.0.0.1:9801"
     )]
     pub grpc_listen: SocketAddr,
+    /// Speak TLS on both ports, with this certificate (PEM, with those it was signed with); read again when it
+    /// changes.
+    #[arg(long, env = "PIGEON_ADMIN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert.
+    #[arg(long, env = "PIGEON_ADMIN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Callers of REST, browsers too, must show a certificate that one of these has signed, beside their token.
+    #[arg(long, env = "PIGEON_ADMIN_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub client_ca: Option<PathBuf>,
+    /// The same, for proxies on the stream port.
+    #[arg(long, env = "PIGEON_ADMIN_GRPC_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub grpc_client_ca: Option<PathBuf>,
     /// Allow addresses that other machines reach, although tokens then cross the network in clear.
     #[arg(long, env = "PIGEON_ADMIN_INSECURE_BIND")]
     pub insecure_bind: bool,
@@ -142,7 +156,15 @@ impl Args {
 
     /// What the admin needs of it.
     pub fn config(&self) -> Config {
+        let pair = self.tls_cert.clone().zip(self.tls_key.clone());
+        let tls = pair.map(|(certificate, key)| Files {
+            certificate,
+            key,
+            client_ca: self.client_ca.clone(),
+            grpc_client_ca: self.grpc_client_ca.clone(),
+        });
         Config {
+            tls,
             data_dir: self.data_dir(),
             database_url: self.database_url.clone(),
             listen: self.listen,

@@ -16,5 +16,6 @@ pub mod publisher;
 pub mod serve;
 pub mod store;
 pub mod stream;
+pub mod tls;
 pub mod token;
 pub mod ui;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::app::{AppState, Peer};
+use crate::tls::{Io, Port};
 
 /// Connections at once; those over it wait in the kernel.
 const MOST_CONNECTIONS: usize = 1_024;
@@ -25,7 +26,7 @@ const HEAD: Duration = Duration::from_secs(60);
 
 /// Serves until the state's shutdown, then lets the requests under way end; dropping the future cuts them.
 pub async fn rest(listener: TcpListener, state: AppState) {
-    let shutdown = state.shutdown.clone();
+    let (shutdown, tls) = (state.shutdown.clone(), state.tls.clone());
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let router = crate::api::router(state);
     let mut open = JoinSet::new();
@@ -37,9 +38,13 @@ pub async fn rest(listener: TcpListener, state: AppState) {
             request.extensions_mut().insert(Peer(peer));
             router.clone().oneshot(request)
         });
+        if let Err(e) = tcp.set_nodelay(true) {
+            tracing::debug!(error = %e, "cannot set TCP_NODELAY");
+        }
+        let io = Io::new(tcp, tls.as_deref(), Port::Rest);
         open.spawn(async move {
             let _permit = permit;
-            connection(tcp, service, shutdown).await;
+            connection(io, service, shutdown).await;
         });
         while open.try_join_next().is_some() {}
     }
@@ -66,19 +71,16 @@ async fn accept(
     }
 }
 
-async fn connection<S, B>(tcp: TcpStream, service: S, shutdown: CancellationToken)
+async fn connection<S, B>(io: Io, service: S, shutdown: CancellationToken)
 where
     S: HttpService<Incoming, ResBody = B>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if let Err(e) = tcp.set_nodelay(true) {
-        tracing::debug!(error = %e, "cannot set TCP_NODELAY");
-    }
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(tcp), service));
+    let mut serving = pin!(http.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = shutdown.cancelled() => {

@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::publisher::Ring;
+use crate::tls::Tls;
 use crate::token::Secret;
 use connection::Peer;
 
@@ -72,12 +73,13 @@ struct Service {
 pub async fn serve(
     listener: TcpListener,
     feed: Feed,
+    tls: Option<Arc<Tls>>,
     kill: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let shutdown = feed.shutdown.clone();
     let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE));
     let service = Service { feed: Arc::new(feed), snapshots };
-    let connections = connection::accept(listener, shutdown.clone(), kill);
+    let connections = connection::accept(listener, tls, shutdown.clone(), kill);
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))

@@ -58,6 +58,15 @@ pub struct Global {
     /// File that holds the token
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Whoever signed the certificate of a server with https; PEM [default: those that the system trusts]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to show to a server with https; PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The key of --cert
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// How to print [default: table]
     #[arg(
         short,

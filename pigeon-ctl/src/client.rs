@@ -1,6 +1,7 @@
-//! A small client of the REST API: one request, one answer, over plain HTTP/1.1.
+//! A small client of the REST API: one request, one answer, over HTTP/1.1, by TLS where the address says so.
 
 mod address;
+mod tls;
 
 use std::time::Duration;
 
@@ -11,12 +12,15 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use crate::error::{Failure, Problem};
 
 pub use address::{Server, segment};
+pub use tls::TlsFiles;
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -58,6 +62,7 @@ impl std::fmt::Debug for Token {
 pub struct Client {
     server: Server,
     token: Option<Token>,
+    tls: TlsFiles,
     timeout: Duration,
 }
 
@@ -114,7 +119,12 @@ pub struct Answer {
 impl Client {
     /// A client of `server` that waits up to `timeout` for an answer.
     pub fn new(server: Server, token: Option<Token>, timeout: Duration) -> Self {
-        Self { server, token, timeout }
+        Self { server, token, tls: TlsFiles::default(), timeout }
+    }
+
+    /// The same, with these files for TLS.
+    pub fn with_tls(self, tls: TlsFiles) -> Self {
+        Self { tls, ..self }
     }
 
     /// The server it talks to.
@@ -130,7 +140,14 @@ impl Client {
         let patience = self.timeout + call.wait;
         let stream = self.connect().await?;
         let request = self.request(call)?;
-        match timeout(patience, exchange(stream, request)).await {
+        let exchanged = match self.server.is_tls() {
+            false => timeout(patience, exchange(stream, request)).await,
+            true => {
+                let stream = self.secure(stream).await?;
+                timeout(patience, exchange(stream, request)).await
+            }
+        };
+        match exchanged {
             Ok(Ok((status, headers, body))) => self.read(status, headers, &body),
             Ok(Err(why)) => {
                 let message = format!("{} did not answer as HTTP does: {why}", self.server);
@@ -142,6 +159,20 @@ impl Client {
                 Err(Failure::timed_out(message).next("pigeon-ctl --request-timeout 2m …"))
             }
         }
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+        let limit = CONNECT.min(self.timeout);
+        let why = match timeout(limit, self.tls.connect(self.server.host(), stream)).await {
+            Ok(shaken) => match shaken? {
+                Ok(stream) => return Ok(stream),
+                Err(why) => why.to_string(),
+            },
+            Err(_) => format!("no handshake within {}", humane(limit)),
+        };
+        let message = format!("cannot speak TLS with {}: {why}", self.server);
+        Err(Failure::unreachable(message)
+            .next("pigeon-ctl --ca FILE …    (whoever signed the server's certificate)"))
     }
 
     async fn connect(&self) -> Result<TcpStream, Failure> {
@@ -226,7 +257,7 @@ impl Client {
 
 /// Carries one request over a fresh connection.
 pub(crate) async fn exchange(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
     let (mut sender, connection) =

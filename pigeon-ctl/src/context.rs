@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Global;
-use crate::client::{Server, Token};
+use crate::client::{Server, TlsFiles, Token};
 use crate::error::Failure;
 use file::{ConfigFile, Context};
 
@@ -60,6 +60,8 @@ pub struct Settings {
     pub token: TokenPlace,
     /// Where that was said.
     pub token_from: Source,
+    /// What TLS with the server is done with.
+    pub tls: TlsFiles,
     /// The context, if one is in use.
     pub context: Option<String>,
 }
@@ -84,7 +86,9 @@ pub fn resolve(
     let context = context(flags, env, file)?;
     let (server, server_from) = server(flags, env, context)?;
     let (token, token_from) = token(flags, env, context, &server);
-    Ok(Settings { server, server_from, token, token_from, context: context.map(|c| c.0.clone()) })
+    let tls = tls(flags, env, context, &server);
+    let context = context.map(|c| c.0.clone());
+    Ok(Settings { server, server_from, token, token_from, tls, context })
 }
 
 type Chosen<'a> = Option<(&'a String, &'a Context)>;
@@ -144,6 +148,20 @@ fn token(
         None => of_env().or_else(of_context),
     };
     said.unwrap_or((TokenPlace::None, Source::Default))
+}
+
+/// Each file from its flag, else its variable, else the context, if that is of this server.
+fn tls(flags: &Global, env: Environment<'_>, context: Chosen<'_>, server: &Server) -> TlsFiles {
+    let context = context.filter(|(_, c)| c.server.parse().as_ref() == Ok(server));
+    let one = |flag: &Option<PathBuf>, name: &str, of: fn(&Context) -> &Option<PathBuf>| {
+        let said = flag.clone().or_else(|| env(name).map(PathBuf::from));
+        said.or_else(|| context.and_then(|(_, context)| of(context).clone()))
+    };
+    TlsFiles {
+        ca: one(&flags.ca, "PIGEON_CA", |c| &c.ca),
+        certificate: one(&flags.cert, "PIGEON_CERT", |c| &c.cert),
+        key: one(&flags.key, "PIGEON_KEY", |c| &c.key),
+    }
 }
 
 impl Settings {

@@ -218,7 +218,9 @@ fn select_context(screen: &Screen) -> Result<(), Failure> {
     };
     let mut config = file::load(&path)?;
     let token_file = Some(screen.token_file.clone());
-    config.contexts.insert(CONTEXT.into(), Context { server: screen.api(), token_file });
+    config
+        .contexts
+        .insert(CONTEXT.into(), Context { server: screen.api(), token_file, ..Context::default() });
     config.current = Some(CONTEXT.into());
     file::save(&path, &config)
 }

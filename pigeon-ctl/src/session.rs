@@ -30,7 +30,8 @@ impl Session {
     /// There is no token, or it cannot be read.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, Failure> {
         let token = settings.read_token()?;
-        Self::with(Client::new(settings.server.clone(), Some(token), timeout), timeout)
+        let client = Client::new(settings.server.clone(), Some(token), timeout);
+        Self::with(client.with_tls(settings.tls.clone()), timeout)
     }
 
     /// Of a client that is there already.

@@ -23,6 +23,7 @@ use crate::config::file::{self, FileError};
 use crate::config::identity::{Identity, IdentityError};
 use crate::config::last_known_good::{self, Found, Saved};
 use crate::config::serve::Server;
+use crate::config::stream::AdminTls;
 use crate::config::token::{self, TokenError};
 use crate::config::{Connection, Received, Serving, Source, Timings};
 use crate::gateway::Gateway;
@@ -121,6 +122,8 @@ pub struct AdminConfig {
     pub token_file: PathBuf,
     /// For identity and last known good; of this proxy alone.
     pub state_dir: PathBuf,
+    /// Whom admins with `https` have to be, and who this is to them.
+    pub tls: AdminTls,
     /// The token may travel in the clear beyond this machine.
     pub insecure: bool,
 }
@@ -137,7 +140,7 @@ pub enum StartError {
     /// The token would travel in the clear.
     #[error(
         "the admin {0} is not on this machine, and http would send the token unencrypted; \
-         use it only on a network you trust, with --insecure-admin"
+         use https (pigeon-admin --tls-cert …), or, on a network you trust, --insecure-admin"
     )]
     OpenToken(AdminAddress),
     /// No token.
@@ -232,7 +235,8 @@ impl Config {
                 Err(StartError::NoTakeoverSocket)
             }
             SourceConfig::Admin(a) if !a.insecure => {
-                let open = a.addresses.iter().find(|address| !address.is_loopback());
+                let open = |address: &&AdminAddress| !address.is_tls() && !address.is_loopback();
+                let open = a.addresses.iter().find(open);
                 open.map_or(Ok(()), |address| Err(StartError::OpenToken(address.clone())))
             }
             _ => Ok(()),

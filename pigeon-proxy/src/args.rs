@@ -14,6 +14,7 @@ use pigeon_proto::model::Name;
 pub use self::seeing::{AccessLogChoice, LogFormat, SeeingArgs};
 use crate::app::{self, AdminConfig, SourceConfig, TakeoverConfig};
 use crate::config::address::AdminAddress;
+use crate::config::stream::AdminTls;
 use crate::logs::Levels;
 use crate::record::AccessLog;
 
@@ -25,7 +26,7 @@ use crate::record::AccessLog;
 #[command(name = "pigeon-proxy", version, verbatim_doc_comment)]
 #[command(group = ArgGroup::new("source").required(true).args(["admin", "config"]))]
 pub struct Args {
-    /// Take the configuration from this admin's stream port, such as http://127.0.0.1:9801; of several with one
+    /// Take the configuration from this admin's stream port, such as https://admin.example:9801; of several with one
     /// store (separate them by commas) from any of them
     #[arg(
         long,
@@ -42,6 +43,18 @@ pub struct Args {
     /// File that holds the proxy token (proxy.token in the admin's data directory)
     #[arg(long, value_name = "FILE", requires = "admin")]
     pub token_file: Option<PathBuf>,
+
+    /// Whoever signed the certificates of admins with https; PEM [default: those that the system trusts]
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    pub admin_ca: Option<PathBuf>,
+
+    /// Certificate to show to admins with https; PEM
+    #[arg(long, value_name = "FILE", requires = "admin_key")]
+    pub admin_cert: Option<PathBuf>,
+
+    /// The key of --admin-cert
+    #[arg(long, value_name = "FILE", requires = "admin_cert")]
+    pub admin_key: Option<PathBuf>,
 
     /// Directory for this proxy's identity and last known good configuration; one proxy each
     #[arg(long, value_name = "DIR", requires = "admin")]
@@ -126,7 +139,14 @@ impl Args {
         let source = match (self.config, self.token_file, self.state_dir) {
             (None, Some(token_file), Some(state_dir)) if !self.admin.is_empty() => {
                 let (addresses, insecure) = (self.admin, self.insecure_admin);
-                SourceConfig::Admin(AdminConfig { addresses, token_file, state_dir, insecure })
+                let identity = self.admin_cert.zip(self.admin_key);
+                let tls = AdminTls { ca: self.admin_ca, identity };
+                if tls != AdminTls::default() && addresses.iter().all(|address| !address.is_tls()) {
+                    let message =
+                        "--admin-ca, --admin-cert and --admin-key are for admins with https://";
+                    return Err(usage(ErrorKind::ArgumentConflict, message.to_owned()));
+                }
+                SourceConfig::Admin(AdminConfig { addresses, token_file, state_dir, tls, insecure })
             }
             (Some(path), None, None) => SourceConfig::File(path),
             // clap's own rules leave no other case.
@@ -245,8 +265,17 @@ mod tests {
             (&[], "--admin"),
             (&["--admin", "http://127.0.0.1:1"], "--token-file"),
             (
-                &["--admin", "https://127.0.0.1:1", "--token-file", "t", "--state-dir", "s"],
-                "not supported yet",
+                &[
+                    "--admin",
+                    "http://127.0.0.1:1",
+                    "--token-file",
+                    "t",
+                    "--state-dir",
+                    "s",
+                    "--admin-ca",
+                    "ca.pem",
+                ],
+                "https://",
             ),
             (
                 &[
@@ -278,6 +307,8 @@ mod tests {
     fn being_told_is_enough() {
         let args = ["--admin", "http://10.0.0.1:1", "--token-file", "t", "--state-dir", "s"];
         parse(&[&args[..], &["--insecure-admin"]].concat()).expect("told");
+        let args = ["--admin", "https://10.0.0.1:1", "--token-file", "t", "--state-dir", "s"];
+        parse(&[&args[..], &["--admin-ca", "ca.pem"]].concat()).expect("by TLS");
         let args = ["--config", "f", "--status-listen", "0.0.0.0:1", "--insecure-bind"];
         parse(&args).expect("told");
     }

@@ -125,10 +125,6 @@ fn what_keeps_it_from_starting_is_one_clear_line() {
         assert!(stderr.starts_with("error: ") && stderr.contains(wanted), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
-    let (code, stderr) =
-        fails(&["--admin", "https://x:1", "--token-file", "t", "--state-dir", "s"]);
-    assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("not supported yet"), "{stderr}");
     let bad = home.0.path().join("bad.yaml");
     std::fs::write(&bad, "kind: engine\nname: a b\nspec: {balance: best}\n").expect("written");
     let (code, stderr) = fails(&["--config", path(&bad), "--status-listen", "127.0.0.1:0"]);

@@ -19,6 +19,7 @@ macro_rules! over_both_transports {
 }
 
 mod admin_away;
+mod admin_tls;
 mod attacks;
 mod backpressure;
 mod bad_config;

@@ -57,7 +57,8 @@ async fn log_in(State(api): State<ApiState>, request: Request) -> Result<Respons
     let Ok(id) = api.sessions().open(holder.owner) else {
         return Err(Problem::internal("the operating system gave no randomness"));
     };
-    let cookie = format!("{COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200");
+    let secure = if api.app().tls.is_some() { " Secure;" } else { "" };
+    let cookie = format!("{COOKIE}={id}; HttpOnly;{secure} SameSite=Strict; Path=/; Max-Age=43200");
     let Ok(mut cookie) = HeaderValue::try_from(cookie) else {
         return Err(Problem::internal("the session id does not fit into a cookie"));
     };

@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use crate::tls::{Io, Port, Tls};
+
 /// Connections at once. Those over it wait in the kernel.
 const MOST_CONNECTIONS: usize = 12_000;
 
@@ -27,7 +29,7 @@ pub(super) struct Peer {
 }
 
 pub(super) struct Connection {
-    tcp: TcpStream,
+    io: Io,
     peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
@@ -36,14 +38,15 @@ pub(super) struct Connection {
 /// Accepted connections until `shutdown`; `kill` cuts all of them.
 pub(super) fn accept(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     shutdown: CancellationToken,
     kill: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     futures_util::stream::unfold((listener, room), move |(listener, room)| {
-        let (shutdown, kill) = (shutdown.clone(), kill.clone());
+        let (shutdown, kill, tls) = (shutdown.clone(), kill.clone(), tls.clone());
         async move {
-            let next = one(&listener, &room, &kill);
+            let next = one(&listener, tls.as_deref(), &room, &kill);
             let connection = shutdown.run_until_cancelled(next).await?;
             Some((Ok(connection), (listener, room)))
         }
@@ -52,13 +55,16 @@ pub(super) fn accept(
 
 async fn one(
     listener: &TcpListener,
+    tls: Option<&Tls>,
     room: &Arc<Semaphore>,
     kill: &CancellationToken,
 ) -> Connection {
     loop {
         let permit = room.clone().acquire_owned().await;
         match (listener.accept().await, permit) {
-            (Ok((tcp, address)), Ok(permit)) => return Connection::new(tcp, address, kill, permit),
+            (Ok((tcp, address)), Ok(permit)) => {
+                return Connection::new(tcp, tls, address, kill, permit);
+            }
             (Err(e), _) => {
                 // Mostly "too many open files": there is nothing to do but to try again a little later.
                 tracing::warn!(error = %e, "cannot accept a connection of a proxy");
@@ -73,6 +79,7 @@ async fn one(
 impl Connection {
     fn new(
         tcp: TcpStream,
+        tls: Option<&Tls>,
         address: SocketAddr,
         kill: &CancellationToken,
         permit: OwnedSemaphorePermit,
@@ -82,7 +89,8 @@ impl Connection {
         }
         let cut = kill.child_token();
         let waiting = Box::pin(cut.clone().cancelled_owned());
-        Self { tcp, peer: Peer { address, cut }, cut: waiting, _permit: permit }
+        let io = Io::new(tcp, tls, Port::Grpc);
+        Self { io, peer: Peer { address, cut }, cut: waiting, _permit: permit }
     }
 }
 
@@ -104,7 +112,7 @@ impl AsyncRead for Connection {
         if self.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
@@ -117,7 +125,7 @@ impl AsyncWrite for Connection {
         if self.peer.cut.is_cancelled() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -128,18 +136,18 @@ impl AsyncWrite for Connection {
         if self.peer.cut.is_cancelled() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -13,4 +13,5 @@ mod reads;
 mod server;
 mod stream;
 mod tenants;
+mod tls;
 mod tokens;

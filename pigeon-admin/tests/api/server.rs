@@ -11,6 +11,7 @@ use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use pigeon_admin::app::{self, Config};
+use pigeon_admin::tls::Files;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -40,6 +41,11 @@ pub struct Answer {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::with_tls(None).await
+    }
+
+    /// One that speaks TLS, if there are files for it.
+    pub async fn with_tls(tls: Option<Files>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
@@ -47,6 +53,7 @@ impl Server {
             database_url: None,
             listen: free,
             grpc_listen: free,
+            tls,
             insecure_bind: false,
         };
         let admin = app::bind(config).await.expect("an admin");

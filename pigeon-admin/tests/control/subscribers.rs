@@ -224,7 +224,7 @@ async fn a_proxy_that_takes_nothing_is_cut_and_others_are_not() {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = format!("http://{}", listener.local_addr().expect("address"));
-    let serving = tokio::spawn(stream::serve(listener, feed, CancellationToken::new()));
+    let serving = tokio::spawn(stream::serve(listener, feed, None, CancellationToken::new()));
     let stuck = Proxy::connect(&address, "t", Proxy::hello("stuck"));
     let mut stuck = soon("a welcome", stuck).await.expect("welcome");
     let well = Proxy::connect(&address, "t", Proxy::hello("well"));

@@ -50,7 +50,14 @@ impl From<&Home> for Spot {
 pub fn config(spot: impl Into<Spot>) -> Config {
     let any = ([127, 0, 0, 1], 0).into();
     let Spot(data_dir, database_url) = spot.into();
-    Config { data_dir, database_url, listen: any, grpc_listen: any, insecure_bind: false }
+    Config {
+        data_dir,
+        database_url,
+        listen: any,
+        grpc_listen: any,
+        tls: None,
+        insecure_bind: false,
+    }
 }
 
 /// A catalog alone on `spot`.

@@ -61,6 +61,9 @@ Environment variables. Flags go first, then these, then the context:
   PIGEON_SERVER      address of the admin, as --server
   PIGEON_TOKEN       the token itself
   PIGEON_TOKEN_FILE  file that holds the token, as --token-file
+  PIGEON_CA          whoever signed the server's certificate, as --ca
+  PIGEON_CERT        certificate to show to the server, as --cert
+  PIGEON_KEY         its key, as --key
   PIGEON_CONFIG      the configuration file [default: $XDG_CONFIG_HOME/pigeon/config.yaml,
                      or ~/.config/pigeon/config.yaml]
   PIGEON_OUTPUT      table, json or yaml, as -o

@@ -5,9 +5,11 @@ use std::str::FromStr;
 
 use http::Uri;
 
-/// An admin's address: `http://host:port`.
+/// An admin's address: `http://host:port` or `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
+    /// Spoken to by TLS.
+    tls: bool,
     authority: String,
 }
 
@@ -15,6 +17,17 @@ impl Server {
     /// host:port
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Whether it is spoken to by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Its name or IP address alone, an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or("", |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// A name for a context of this server: host and port in the letters of names.
@@ -27,7 +40,8 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
@@ -46,14 +60,10 @@ impl FromStr for Server {
         let bad = |why: &str| format!("\"{text}\": {why}; write it like http://127.0.0.1:9800");
         let uri: Uri = text.parse().map_err(|_| bad("is not a URL"))?;
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                let why =
-                    "https is not supported yet; use http:// on this machine or through a tunnel";
-                return Err(format!("\"{text}\": {why}, such as ssh -L 9800:127.0.0.1:9800 HOST"));
-            }
-            _ => return Err(bad("http:// is missing")),
+            Some("http" | "https") => {}
+            _ => return Err(bad("http:// or https:// is missing")),
         }
+        let tls = uri.scheme_str() == Some("https");
         if uri.path() != "/" || uri.query().is_some() {
             return Err(bad("nothing may follow the port"));
         }
@@ -61,10 +71,16 @@ impl FromStr for Server {
         let port = match authority.port_u16() {
             Some(0) => return Err(bad("the port must be from 1 to 65535")),
             Some(port) => port,
-            None if authority.as_str().ends_with(authority.host()) => 80,
+            None if authority.as_str().ends_with(authority.host()) => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             None => return Err(bad("the port must be from 1 to 65535")),
         };
-        Ok(Self { authority: format!("{}:{port}", authority.host()) })
+        Ok(Self { tls, authority: format!("{}:{port}", authority.host()) })
     }
 }
 
@@ -95,11 +111,11 @@ mod tests {
             ("http://127.0.0.1:9800/", "http://127.0.0.1:9800"),
             (" http://admin ", "http://admin:80"),
             ("http://[::1]:9800", "http://[::1]:9800"),
+            ("https://admin", "https://admin:443"),
         ] {
             assert_eq!(text.parse::<Server>().expect(text).to_string(), shown);
         }
         for (text, why) in [
-            ("https://x:9800", "not supported yet"),
             ("127.0.0.1:9800", "http://"),
             ("localhost", "http://"),
             ("http://x:0", "1 to 65535"),
@@ -114,6 +130,13 @@ mod tests {
         }
         let e = "http://me:secret@x".parse::<Server>().expect_err("password");
         assert!(!e.contains("secret"), "{e}");
+    }
+
+    #[test]
+    fn hosts() {
+        let host = |s: &str| s.parse::<Server>().expect(s).host().to_owned();
+        assert_eq!(host("https://[::1]:9800"), "::1");
+        assert_eq!(host("https://a.example:9800"), "a.example");
     }
 
     #[test]

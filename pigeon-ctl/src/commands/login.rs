@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Desk;
 use crate::Outcome;
 use crate::cli::LoginArgs;
-use crate::client::{Client, Server, Token};
+use crate::client::{Client, TlsFiles, Token};
 use crate::context::file::{self, Context};
 use crate::context::{Settings, TokenPlace};
 use crate::error::{Exit, Failure};
@@ -42,8 +42,8 @@ pub(crate) fn login(desk: &Desk, args: &LoginArgs) -> Outcome {
         Given::Text(text) => Token::new(text)
             .map_err(|why| Failure::no_token(format!("the token that was given {why}")))?,
     };
-    let who = whoami(settings.server.clone(), token, desk)?;
-    let path = keep(desk, &name, &settings.server, given)?;
+    let who = whoami(&settings, token, desk)?;
+    let path = keep(desk, &name, &settings, given)?;
     let server = settings.server.to_string();
     let value = json!({"context": name, "server": server, "name": who, "config": path});
     if !desk.out.value(&value)? {
@@ -85,9 +85,10 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// The name the server knows the token by.
-fn whoami(server: Server, token: Token, desk: &Desk) -> Result<String, Failure> {
+fn whoami(settings: &Settings, token: Token, desk: &Desk) -> Result<String, Failure> {
     let timeout = desk.global.request_timeout;
-    let session = Session::with(Client::new(server, Some(token), timeout), timeout)?;
+    let client = Client::new(settings.server.clone(), Some(token), timeout);
+    let session = Session::with(client.with_tls(settings.tls.clone()), timeout)?;
     let who = session.get("/v1/whoami")?;
     match who.get("name") {
         Some(_) => Ok(cell(&who, "/name")),
@@ -99,7 +100,7 @@ fn whoami(server: Server, token: Token, desk: &Desk) -> Result<String, Failure> 
 }
 
 /// Writes the context, and the token if it is nowhere else; says where.
-fn keep(desk: &Desk, name: &str, server: &Server, given: Given) -> Result<String, Failure> {
+fn keep(desk: &Desk, name: &str, settings: &Settings, given: Given) -> Result<String, Failure> {
     let (path, mut config) = desk.config()?;
     let path = absolute(&path);
     let token_file = match given {
@@ -110,7 +111,10 @@ fn keep(desk: &Desk, name: &str, server: &Server, given: Given) -> Result<String
             stored
         }
     };
-    let context = Context { server: server.to_string(), token_file: Some(token_file) };
+    let TlsFiles { ca, certificate, key } = &settings.tls;
+    let [ca, cert, key] = [ca, certificate, key].map(|file| file.as_deref().map(absolute));
+    let server = settings.server.to_string();
+    let context = Context { server, token_file: Some(token_file), ca, cert, key };
     config.contexts.insert(name.to_owned(), context);
     config.current = Some(name.to_owned());
     file::save(&path, &config)?;

@@ -23,7 +23,7 @@ pub struct ConfigFile {
 }
 
 /// A server, and where its token is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
     /// Its address.
@@ -31,6 +31,15 @@ pub struct Context {
     /// The file that holds its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// The file with those who may have signed its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// The file with the certificate to show to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// The key of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 impl ConfigFile {
@@ -144,8 +153,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("deep/er/config.yaml");
         assert_eq!(load(&path).expect("absent"), ConfigFile::default());
-        let context =
-            Context { server: "http://[::1]:9800".into(), token_file: Some("/a b/'c': #d".into()) };
+        let context = Context {
+            server: "http://[::1]:9800".into(),
+            token_file: Some("/a b/'c': #d".into()),
+            ca: Some("/ca.pem".into()),
+            ..Context::default()
+        };
         let file = ConfigFile {
             current: Some("yes".into()),
             contexts: BTreeMap::from([("yes".to_owned(), context)]),

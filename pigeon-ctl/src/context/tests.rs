@@ -73,7 +73,26 @@ fn a_context_that_is_not_there_is_named_with_those_that_are() {
 
 #[test]
 fn an_address_that_is_none_names_who_said_it() {
-    let env = |name: &str| (name == "PIGEON_SERVER").then(|| "https://x".to_owned());
-    let failure = resolve(&flags(""), &env, &file()).expect_err("https");
+    let env = |name: &str| (name == "PIGEON_SERVER").then(|| "ftp://x".to_owned());
+    let failure = resolve(&flags(""), &env, &file()).expect_err("ftp");
     assert!(failure.problem.detail.starts_with("PIGEON_SERVER"), "{failure}");
+}
+
+#[test]
+fn files_of_tls_come_from_flag_variable_and_the_servers_own_context() {
+    let mut file = file();
+    let server = file.contexts["a"].server.clone();
+    let a = file.contexts.get_mut("a").expect("there");
+    (a.ca, a.cert, a.key) = (Some("c.pem".into()), Some("c.crt".into()), Some("c.key".into()));
+    let env = |name: &str| (name == "PIGEON_CERT").then(|| "v.crt".to_owned());
+    let tls =
+        |text: &str, env: Environment<'_>| resolve(&flags(text), env, &file).expect("good").tls;
+    let all = tls("-c a", &|_| None);
+    assert_eq!((all.ca, all.certificate), (Some("c.pem".into()), Some("c.crt".into())));
+    let mixed = tls("-c a --ca f.pem", &env);
+    assert_eq!((mixed.ca, mixed.certificate), (Some("f.pem".into()), Some("v.crt".into())));
+    assert_eq!(mixed.key, Some("c.key".into()));
+    let same = tls(&format!("-c a --server {server}"), &|_| None);
+    assert_eq!(same.ca, Some("c.pem".into()));
+    assert_eq!(tls("-c a --server https://other", &|_| None), Default::default());
 }

@@ -58,6 +58,7 @@ pub(super) async fn admin(
         database_url: None,
         listen: local(args.admin_port),
         grpc_listen: local(args.grpc_port),
+        tls: None,
         insecure_bind: false,
     };
     let admin = admin_app::bind(config).await.map_err(admin_failure)?;
@@ -127,6 +128,7 @@ pub(super) async fn proxy(
         addresses: vec![address.map_err(|e| Failure::bug(format!("{e}")))?],
         token_file: admin.proxy_token_file.clone(),
         state_dir: home.path().join("proxy"),
+        tls: pigeon_proxy::config::stream::AdminTls::default(),
         insecure: false,
     });
     let config = proxy_app::Config {

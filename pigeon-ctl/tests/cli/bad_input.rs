@@ -173,7 +173,7 @@ fn a_wrong_token_is_refused() {
 fn an_address_that_cannot_work_is_named() {
     let admin = prepared();
     for (server, code, says) in [
-        ("https://127.0.0.1:9800", 2, "not supported yet"),
+        ("ftp://127.0.0.1:9800", 2, "https://"),
         ("127.0.0.1:9800", 2, "http://"),
         ("http://127.0.0.1:1", 3, "nothing listens there"),
         ("http://no-such-host.invalid:9800", 3, "cannot reach http://no-such-host.invalid:9800"),

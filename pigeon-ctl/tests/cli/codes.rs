@@ -49,7 +49,7 @@ const TABLE: &[(&[&str], i32)] = &[
     (&["engine", "add"], 2),
     (&["route", "test"], 2),
     (&["engine", "list", "--server", "http://127.0.0.1:1"], 3),
-    (&["engine", "list", "--server", "https://x"], 2),
+    (&["engine", "list", "--server", "ftp://x"], 2),
     (&["engine", "list", "--token-file", "wrong.token"], 4),
     (&["engine", "list", "--token-file", "missing.token"], 4),
     (&["engine", "list", "-c", "nope"], 5),

@@ -25,6 +25,7 @@ impl Admin {
             database_url: None,
             listen: any,
             grpc_listen: any,
+            tls: None,
             insecure_bind: false,
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

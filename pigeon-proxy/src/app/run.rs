@@ -214,7 +214,7 @@ fn follow(
                 let stop = stop.clone();
                 tasks.spawn(stream::first_contact(saved, limit, connection, received, stop));
             }
-            let stream = Stream::new(admin.addresses, admin.token_file, held, around);
+            let stream = Stream::new(admin.addresses, (admin.token_file, admin.tls), held, around);
             let stop = stop.clone();
             tasks.spawn(async move {
                 if let Some(released) = released {

@@ -1,4 +1,4 @@
-//! The admin's address: `http://host:port`, and whether a token may travel there in the clear.
+//! The admin's address: `https://host:port` or `http://host:port`, and whether a token may travel there.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,6 +21,11 @@ impl AdminAddress {
         &self.0
     }
 
+    /// Whether it is spoken to by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
     /// Whether nothing sent there leaves this machine.
     pub fn is_loopback(&self) -> bool {
         let host = self.0.host().unwrap_or_default();
@@ -37,15 +42,8 @@ impl FromStr for AdminAddress {
             |why: &str| Err(BadAddress(format!("{why}; write it like http://127.0.0.1:9801")));
         let Ok(uri) = s.parse::<Uri>() else { return bad("it is not a URL") };
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(BadAddress(
-                    "https is not supported yet; use http:// on this machine or on a network \
-                     you trust (with --insecure-admin)"
-                        .into(),
-                ));
-            }
-            _ => return bad("it does not begin with http://"),
+            Some("http" | "https") => {}
+            _ => return bad("it begins neither with http:// nor with https://"),
         }
         if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
             return bad("it must not hold a user or password: the token comes from --token-file");
@@ -62,7 +60,8 @@ impl FromStr for AdminAddress {
 
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0.authority().map_or("", |a| a.as_str()))
+        let scheme = self.0.scheme_str().unwrap_or_default();
+        write!(f, "{scheme}://{}", self.0.authority().map_or("", |a| a.as_str()))
     }
 }
 
@@ -79,13 +78,14 @@ mod tests {
             ("http://10.0.0.1:9801", false),
             ("http://127.evil.example:9801", false),
             ("http://admin:9801", false),
+            ("https://admin:9801", false),
         ] {
             let address: AdminAddress = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(address.is_loopback(), loopback, "{text}");
             assert_eq!(address.to_string(), text.trim_end_matches('/'));
+            assert_eq!(address.is_tls(), text.starts_with("https"));
         }
         for (text, why) in [
-            ("https://127.0.0.1:9801", "not supported yet"),
             ("127.0.0.1:9801", "http://"),
             ("ftp://x:1", "http://"),
             ("http://u:secret@x:1", "user or password"),

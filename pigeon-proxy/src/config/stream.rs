@@ -5,6 +5,7 @@
 mod backoff;
 mod connect;
 mod first_contact;
+mod tls;
 mod uplink;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::gateway::Gateway;
 use crate::metrics::config::ConfigMetrics;
 use backoff::{Backoff, Then};
 pub use first_contact::first_contact;
+pub use tls::AdminTls;
 use uplink::Uplink;
 
 /// What the stream needs from the rest of the proxy.
@@ -51,6 +53,7 @@ pub struct Stream {
     /// The one of the present, or of the next attempt.
     at: usize,
     token_file: PathBuf,
+    tls: AdminTls,
     protocol: Protocol,
     /// When the admin took the subscription of the present stream.
     welcomed_at: Option<Instant>,
@@ -79,13 +82,13 @@ impl Stream {
     /// Will connect to one of `addresses`, and say that it holds `held`. Many proxies begin with different ones.
     pub fn new(
         addresses: Vec<AdminAddress>,
-        token_file: PathBuf,
+        (token_file, tls): (PathBuf, AdminTls),
         held: Held,
         around: Surroundings,
     ) -> Self {
         let protocol = Protocol::new(held);
         let at = fastrand::usize(..addresses.len().max(1));
-        Self { addresses, at, token_file, protocol, welcomed_at: None, around }
+        Self { addresses, at, token_file, tls, protocol, welcomed_at: None, around }
     }
 
     /// Keeps a stream to the admin until told to stop.

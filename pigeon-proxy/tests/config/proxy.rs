@@ -47,6 +47,7 @@ impl Home {
             addresses: vec![format!("http://{admin}").parse().expect("an address")],
             token_file: self.token(),
             state_dir: self.state(),
+            tls: pigeon_proxy::config::stream::AdminTls::default(),
             insecure: false,
         }))
     }

@@ -6,7 +6,7 @@ use pigeon_proto::v1::{self, config_client::ConfigClient};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Streaming};
 
 use super::backoff::Then;
@@ -18,6 +18,10 @@ const MAX_MESSAGE: usize = 32 << 20;
 /// Keepalive of the connection, also while nothing is said: a half-open one is noticed.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
+/// How an admin ends streams that wants certificates of proxies.
+const WANTS_CERTIFICATE: &str =
+    " (does the admin want certificates of proxies? give --admin-cert and --admin-key)";
+
 /// Messages down, and the way up.
 pub(super) type Open = (Streaming<v1::ConfigDown>, mpsc::Sender<v1::ConfigUp>);
 
@@ -28,7 +32,12 @@ impl Stream {
         let again = |why: String| End { why, then: Then::Again };
         // Read anew each time: the file may have been replaced.
         let token = token::read(&self.token_file).map_err(|e| slowly(e.to_string()))?;
-        let channel = self.connect().await.map_err(again)?;
+        // And so may these.
+        let tls = self.tls.of(self.address()).map_err(slowly)?;
+        let channel = self.connect(tls).await.map_err(|why| {
+            let hint = if why.contains("CertificateRequired") { WANTS_CERTIFICATE } else { "" };
+            again(why + hint)
+        })?;
         let (up, messages) = mpsc::channel(1);
         let subscribe = v1::config_up::M::Subscribe(self.protocol.subscribe(self.node()));
         // The channel is new and has room for one.
@@ -43,7 +52,7 @@ impl Stream {
         }
     }
 
-    async fn connect(&self) -> Result<Channel, String> {
+    async fn connect(&self, tls: Option<ClientTlsConfig>) -> Result<Channel, String> {
         let limit = self.around.timings.connect;
         let endpoint = Endpoint::from(self.address().uri().clone())
             .connect_timeout(limit)
@@ -52,6 +61,10 @@ impl Stream {
             .keep_alive_while_idle(true)
             .user_agent(concat!("pigeon-proxy/", env!("CARGO_PKG_VERSION")))
             .map_err(|e| chain(&e))?;
+        let endpoint = match tls {
+            Some(tls) => endpoint.tls_config(tls).map_err(|e| chain(&e))?,
+            None => endpoint,
+        };
         // The limit of the connector covers neither name resolution nor the HTTP/2 handshake.
         match timeout(2 * limit, endpoint.connect()).await {
             Ok(result) => result.map_err(|e| format!("cannot connect: {}", chain(&e))),
@@ -103,15 +116,25 @@ impl Stream {
             Code::Aborted => {
                 End { why: format!("the admin ended the stream: {said}"), then: Then::Again }
             }
-            code => End { why: format!("the stream ended: {code:?}: {said}"), then: Then::Back },
+            code => {
+                // What the transport or TLS says stands in the causes.
+                let mut said = with_causes(said, std::error::Error::source(status));
+                if self.address().is_tls() && self.tls.identity.is_none() {
+                    // With TLS 1.3 it is refused only after it was let in, and may not hear why.
+                    said += WANTS_CERTIFICATE;
+                }
+                End { why: format!("the stream ended: {code:?}: {said}"), then: Then::Back }
+            }
         }
     }
 }
 
 /// An error with its causes, none of them twice.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+    with_causes(error.to_string(), error.source())
+}
+
+fn with_causes(mut text: String, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(e) = cause {
         let said = e.to_string();
         if !text.contains(&said) {
