@@ -5,6 +5,7 @@ mod context;
 mod dev;
 pub mod engine;
 mod files;
+mod lint;
 pub mod listener;
 mod object;
 mod parse;
@@ -24,8 +25,9 @@ pub use context::{ContextCommand, LoginArgs};
 #[cfg(feature = "dev")]
 pub use dev::DevArgs;
 pub use files::{ApplyArgs, ExportArgs, FileArgs};
+pub use lint::{LintArgs, Suppression};
 pub use object::{ChangeArgs, Named, RemoveArgs, WriteArgs};
-pub use parse::{Unparsed, parse, wants_json, write_completion};
+pub use parse::{Unparsed, json_wanted, parse, write_completion};
 
 /// Configures and watches Pigeon gateways
 #[derive(Debug, Parser)]
@@ -102,6 +104,8 @@ pub enum Output {
     Table,
     /// One JSON document.
     Json,
+    /// One JSON document per line; of a list, one for each of its items.
+    Jsonl,
     /// One YAML document.
     Yaml,
 }
@@ -148,6 +152,9 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Show what apply would change; exit 0: nothing, 1: something
     Diff(FileArgs),
+    /// Say what is wrong with files, without asking a server; exit 0: nothing, 1: something
+    #[command(after_help = text::LINT_HELP)]
+    Lint(LintArgs),
     /// Print the configuration as documents that apply reads
     Export(ExportArgs),
     /// The connected proxies

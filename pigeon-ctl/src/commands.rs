@@ -7,6 +7,7 @@ mod diff;
 mod engine;
 mod export;
 mod files;
+mod lint;
 mod listener;
 mod login;
 mod object;
@@ -89,6 +90,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Tenant(command) => tenants(&desk, command),
         Command::Apply(args) => apply::apply(&desk, &args),
         Command::Diff(args) => diff::diff(&desk, &args),
+        Command::Lint(args) => lint::lint(&desk, &args),
         Command::Export(args) => export::export(&desk, &args),
         Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),

@@ -8,6 +8,7 @@ use pigeon_proto::model::{Errors, FieldError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) use show::clean;
 pub use show::print;
 
 /// How the program exits; `pigeon-ctl help exit-codes` says what each means.

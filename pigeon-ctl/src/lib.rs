@@ -18,7 +18,6 @@ pub mod session;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::cli::Output;
 use crate::error::{Exit, Failure};
 use crate::output::Printer;
 
@@ -29,10 +28,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(cli::Unparsed::Shown) => return Exit::Done.into(),
         Err(cli::Unparsed::Usage { shown, failure }) => {
-            if cli::wants_json(&args) {
-                error::print(&failure, Output::Json);
-            } else {
-                shown();
+            match cli::json_wanted(&args) {
+                Some(format) => error::print(&failure, format),
+                None => shown(),
             }
             return failure.exit.into();
         }

@@ -77,6 +77,7 @@ impl Printer {
         match self.format {
             Output::Table => return Ok(false),
             Output::Json => self.text(&format!("{value:#}\n"))?,
+            Output::Jsonl => self.text(&json_lines(value))?,
             Output::Yaml => self.text(&yaml(value)?)?,
         }
         Ok(true)
@@ -87,6 +88,14 @@ impl Printer {
 pub fn note(line: &str) {
     // There is no one left to tell that standard error is closed.
     let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// A line of JSON for each item of a list, or for what is no list.
+pub fn json_lines(value: &Value) -> String {
+    match value.get("items").and_then(Value::as_array) {
+        Some(items) => items.iter().map(|item| format!("{item}\n")).collect(),
+        None => format!("{value}\n"),
+    }
 }
 
 /// YAML, with a newline at the end.

@@ -4,15 +4,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pigeon_proto::model::code::explain;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::{Problem, ProblemBody, clip};
 use super::{ApiState, code};
 use crate::catalog::StoreHealth;
-
-/// Every code, what it means and what to do.
-const CODES: &str = include_str!("../../../docs/errors.md");
 
 /// The calls of this file.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -90,28 +88,19 @@ async fn openapi(State(api): State<ApiState>) -> Response {
         (status = 404, description = "There is no such code", body = ProblemBody, content_type = "application/problem+json")))]
 async fn help(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
     let code = path.map(|Path(code)| code).unwrap_or_default();
-    let Some(text) = explain(&code) else {
+    let Some(explanation) = explain(&code) else {
         let detail = format!("there is no code \"{}\"; they look like PGN-R101", clip(&code));
         let title = "There is no such code";
         let status = StatusCode::NOT_FOUND;
         return Err(Problem::new(status, "not-found", title, code::NOT_FOUND, detail));
     };
     let kind = HeaderValue::from_static("text/markdown; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
-}
-
-/// The row of docs/errors.md about `code`, as a small page of its own.
-fn explain(code: &str) -> Option<String> {
-    let cells = CODES.lines().find_map(|line| {
-        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        (cells.len() == 3 && cells[0].trim_matches('`') == code).then_some(cells)
-    })?;
-    Some(format!("# {code}\n\n{}\n\n{}\n", cells[1], cells[2]))
+    Ok(([(header::CONTENT_TYPE, kind)], explanation.to_string()).into_response())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use pigeon_proto::model::code::explanations;
 
     /// The codes in the constants of a source file.
     fn constants(source: &str) -> Vec<&str> {
@@ -125,15 +114,8 @@ mod tests {
         all.extend(constants(include_str!("../../../proto/src/model/code.rs")));
         assert!(all.len() > 30, "{all:?}");
         for code in all {
-            let rows = CODES.lines().filter(|l| l.starts_with(&format!("| `{code}` |"))).count();
+            let rows = explanations().filter(|e| e.code == code).count();
             assert_eq!(rows, 1, "rows of {code} in docs/errors.md");
-            let text = explain(code).expect(code);
-            assert!(
-                text.starts_with(&format!("# {code}\n")) && text.lines().count() == 5,
-                "{text}"
-            );
         }
-        assert_eq!(explain("PGN-X999"), None);
-        assert_eq!(explain(""), None);
     }
 }

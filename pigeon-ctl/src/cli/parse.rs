@@ -6,7 +6,7 @@ use std::io;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use super::Cli;
+use super::{Cli, Output};
 use crate::error::Failure;
 
 /// Why there is no command to run.
@@ -53,10 +53,14 @@ fn clap_color(args: &[OsString]) -> clap::ColorChoice {
     }
 }
 
-/// Whether a command line that could not be parsed asks for JSON.
-pub fn wants_json(args: &[OsString]) -> bool {
+/// The form of JSON that a command line asks for which could not be parsed.
+pub fn json_wanted(args: &[OsString]) -> Option<Output> {
     let given = flag(args, Some("-o"), "--output");
-    given.or_else(|| std::env::var("PIGEON_OUTPUT").ok()).as_deref() == Some("json")
+    match given.or_else(|| std::env::var("PIGEON_OUTPUT").ok()).as_deref() {
+        Some("json") => Some(Output::Json),
+        Some("jsonl") => Some(Output::Jsonl),
+        _ => None,
+    }
 }
 
 fn flag(args: &[OsString], short: Option<&str>, long: &str) -> Option<String> {
@@ -94,10 +98,11 @@ mod tests {
     fn json_is_noticed_in_a_line_that_does_not_parse() {
         let args = |s: &str| s.split(' ').map(OsString::from).collect::<Vec<_>>();
         for line in ["c nope -o json", "c -ojson x", "c --output=json", "c --output json"] {
-            assert!(wants_json(&args(line)), "{line}");
+            assert_eq!(json_wanted(&args(line)), Some(Output::Json), "{line}");
         }
         for line in ["c nope", "c -o yaml", "c json", "c --output=table"] {
-            assert!(!wants_json(&args(line)), "{line}");
+            assert_eq!(json_wanted(&args(line)), None, "{line}");
         }
+        assert_eq!(json_wanted(&args("c nope -o jsonl")), Some(Output::Jsonl));
     }
 }

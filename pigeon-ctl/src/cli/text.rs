@@ -25,6 +25,16 @@ Examples:
 
 A folder stands for its files *.yaml, *.yml and *.json. Objects that are in no file stay as they are.";
 
+pub(super) const LINT_HELP: &str = "\
+Examples:
+  pigeon-ctl lint -f gateway.yaml
+  pigeon-ctl lint -f config/ -R --suppress PGN-R101 --suppress PGN-R104=route/chat
+  pigeon-ctl lint -f config/ -o jsonl
+
+It looks at the files alone, all of them together, as the file mode of a proxy would: a route whose
+engine exists on the server only is a finding (PGN-R101). Whether apply would take the files is what
+pigeon-ctl apply --dry-run says. pigeon-ctl explain CODE tells more about a finding.";
+
 pub(super) const COMPLETION_HELP: &str = "\
 Examples:
   bash    pigeon-ctl completion bash > ~/.local/share/bash-completion/completions/pigeon-ctl
@@ -42,7 +52,7 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes, the same for every -o:
 
     0  done; or the answer is yes
-    1  it worked, and the answer is no: diff found a change, no route matches,
+    1  it worked, and the answer is no: diff found a change, lint a fault, no route matches,
        a proxy refused a write; or this machine does not allow it, as with a port in use
     2  usage: the command line, the configuration file or a file name is wrong
     3  the server cannot be reached or cannot serve
@@ -66,7 +76,7 @@ Environment variables. Flags go first, then these, then the context:
   PIGEON_KEY         its key, as --key
   PIGEON_CONFIG      the configuration file [default: $XDG_CONFIG_HOME/pigeon/config.yaml,
                      or ~/.config/pigeon/config.yaml]
-  PIGEON_OUTPUT      table, json or yaml, as -o
+  PIGEON_OUTPUT      table, json, jsonl or yaml, as -o
   PIGEON_NO_INPUT    never ask, as --no-input (any value but empty, 0, false, no); CI does the same
   NO_COLOR           no colours (any value but empty), as --color never
 

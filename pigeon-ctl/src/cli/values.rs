@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
-use pigeon_proto::model::{Kind, Millis, Time};
+use pigeon_proto::model::{BadValue, Key, Kind, Millis, Time};
 
 /// A kind of objects; the plural is understood too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,6 +31,18 @@ impl From<KindArg> for Kind {
             KindArg::Tenant => Self::Tenant,
         }
     }
+}
+
+/// Reads which object is meant: `KIND/NAME`.
+pub(super) fn key(text: &str) -> Result<Key, String> {
+    let Some((kind, name)) = text.split_once('/') else {
+        return Err("write it KIND/NAME, such as route/asr".into());
+    };
+    let known = KindArg::from_str(kind, false).map(Kind::from);
+    // The model says which kinds there are.
+    let kind = known.or_else(|_| kind.parse().map_err(|e: BadValue| e.to_string()))?;
+    let name = name.parse().map_err(|e: BadValue| e.to_string())?;
+    Ok(Key { kind, name })
 }
 
 /// `K=V`: a label to set; `K=`: one to remove.

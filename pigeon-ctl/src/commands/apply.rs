@@ -19,7 +19,7 @@ pub(crate) fn apply(desk: &Desk, args: &ApplyArgs) -> Outcome {
     let written = write::send(&session, call, args.write).map_err(|failure| {
         // A program gets the problem document as the server wrote it.
         match desk.out.format() {
-            Output::Json => failure,
+            Output::Json | Output::Jsonl => failure,
             Output::Table | Output::Yaml => found.name_files(failure),
         }
     })?;

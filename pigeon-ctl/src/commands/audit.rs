@@ -68,7 +68,7 @@ fn follow(desk: &Desk, session: &Session, args: &AuditArgs, mut items: Vec<Value
 
 fn lines(desk: &Desk, items: &[Value], first: bool) -> Result<String, Failure> {
     Ok(match desk.out.format() {
-        Output::Json => items.iter().map(|event| format!("{event}\n")).collect(),
+        Output::Json | Output::Jsonl => items.iter().map(|event| format!("{event}\n")).collect(),
         Output::Yaml => {
             let documents = items.iter().map(|event| Ok(format!("---\n{}", output::yaml(event)?)));
             documents.collect::<Result<String, Failure>>()?

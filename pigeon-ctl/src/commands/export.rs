@@ -19,7 +19,7 @@ pub(crate) fn export(desk: &Desk, args: &ExportArgs) -> Outcome {
         }
     }
     match desk.out.format() {
-        Output::Json => {
+        Output::Json | Output::Jsonl => {
             let items: Vec<Value> = objects.iter().map(Object::to_json).collect();
             desk.out.value(&json!({ "items": items }))?;
         }

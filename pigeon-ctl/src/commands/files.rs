@@ -23,37 +23,49 @@ pub(super) struct Found {
     pub(super) places: BTreeMap<Key, String>,
 }
 
+/// Errors, each with the file it is in.
+pub(super) type Faults = Vec<(String, FieldError)>;
+
 /// Reads every object of every file.
 ///
 /// # Errors
 /// A file cannot be read, there is no object at all, or objects are not valid: then all errors of all files.
 pub(super) fn read(args: &FileArgs) -> Result<Found, Failure> {
-    let mut errors = Errors::default();
-    let mut found = Found { objects: Vec::new(), places: BTreeMap::new() };
-    let files = files(args)?;
-    for file in &files {
-        let place = if is_stdin(file) { "stdin".to_owned() } else { file.display().to_string() };
-        match text(file)?.map(|text| document::parse(&text)) {
-            None => errors.push(not_text().of(&place)),
-            Some(Ok(objects)) => found.take(objects, &place, &mut errors),
-            Some(Err(wrong)) => errors.0.extend(wrong.0.into_iter().map(|e| at(e, &place))),
-        }
-    }
+    let (found, faults) = scan(args)?;
+    let errors = Errors(faults.into_iter().map(|(place, error)| at(error, &place)).collect());
     errors.into_result().map_err(Failure::invalid)?;
-    if found.objects.is_empty() {
-        let names: Vec<_> = args.files.iter().map(|f| f.display().to_string()).collect();
-        return Err(Failure::usage(format!("there is no object in {}", names.join(", "))));
-    }
     Ok(found)
 }
 
+/// Reads the objects that can be read, and says what is wrong with the others.
+///
+/// # Errors
+/// A file cannot be read, or there is no object at all.
+pub(super) fn scan(args: &FileArgs) -> Result<(Found, Faults), Failure> {
+    let mut faults = Faults::new();
+    let mut found = Found { objects: Vec::new(), places: BTreeMap::new() };
+    for file in &files(args)? {
+        let place = if is_stdin(file) { "stdin".to_owned() } else { file.display().to_string() };
+        match text(file)?.map(|text| document::parse(&text)) {
+            None => faults.push((place, not_text())),
+            Some(Ok(objects)) => found.take(objects, &place, &mut faults),
+            Some(Err(wrong)) => faults.extend(wrong.0.into_iter().map(|e| (place.clone(), e))),
+        }
+    }
+    if found.objects.is_empty() && faults.is_empty() {
+        let names: Vec<_> = args.files.iter().map(|f| f.display().to_string()).collect();
+        return Err(Failure::usage(format!("there is no object in {}", names.join(", "))));
+    }
+    Ok((found, faults))
+}
+
 impl Found {
-    fn take(&mut self, objects: Vec<Object>, place: &str, errors: &mut Errors) {
+    fn take(&mut self, objects: Vec<Object>, place: &str, faults: &mut Faults) {
         for object in objects {
             if let Some(first) = self.places.get(&object.key) {
                 let message = format!("{} is also in {first}; keep one", object.key);
                 let error = FieldError::new("/name", code::DUPLICATE_OBJECT, message);
-                errors.push(error.of(format!("{place}: {}", object.key)));
+                faults.push((place.to_owned(), error.of(&object.key)));
             } else {
                 self.places.insert(object.key.clone(), place.to_owned());
                 self.objects.push(object);

@@ -19,6 +19,10 @@ pub fn print(failure: &Failure, format: Output) {
             Ok(json) => writeln!(std::io::stderr(), "{json}"),
             Err(_) => writeln!(std::io::stderr(), "{{}}"),
         },
+        Output::Jsonl => {
+            let json = serde_json::to_string(&failure.problem).unwrap_or_else(|_| "{}".to_owned());
+            writeln!(std::io::stderr(), "{json}")
+        }
         Output::Table | Output::Yaml => write!(anstream::stderr(), "{}", text(&failure.problem)),
     };
 }
@@ -81,8 +85,8 @@ fn lower(text: &str) -> String {
     chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Keeps what a server says from steering the terminal.
-fn clean(text: &str) -> String {
+/// Keeps what a server or a file says from steering the terminal.
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 

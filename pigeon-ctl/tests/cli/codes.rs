@@ -35,6 +35,10 @@ const TABLE: &[(&[&str], i32)] = &[
     (&["diff", "-f", "demo.yaml"], 0),
     (&["diff", "-f", "other.yaml"], 1),
     (&["diff", "-f", "bad.yaml"], 7),
+    (&["lint", "-f", "demo.yaml"], 0),
+    (&["lint", "-f", "bad.yaml"], 1),
+    (&["lint", "-f", "missing.yaml"], 2),
+    (&["lint", "-f", "demo.yaml", "--suppress", "PGN-X1"], 2),
     (&["export"], 0),
     (&["export", "route", "engines"], 0),
     (&["proxy", "list"], 0),
@@ -105,6 +109,27 @@ fn as_json() {
             assert!(value["items"].is_array(), "{args:?}: {value}");
         }
     });
+}
+
+#[test]
+fn as_json_lines() {
+    let admin = prepared();
+    let mut lists = 0;
+    run_all(&admin, &["-o", "jsonl"], |args, ran| {
+        let text = if ran.code > 1 { &ran.stderr } else { &ran.stdout };
+        for line in text.lines() {
+            let value: Value =
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}"));
+            assert!(value.is_object() && value.get("items").is_none(), "{args:?}: {value}");
+        }
+    });
+    for args in [&["engine", "list"][..], &["export"], &["revision", "list"]] {
+        let items = admin.json(args)["items"].as_array().expect("items").len();
+        let lines = admin.ok(&[args, &["-o", "jsonl"]].concat()).lines().count();
+        assert_eq!(lines, items, "{args:?}");
+        lists += items;
+    }
+    assert!(lists > 3, "{lists} items");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod contexts;
 #[cfg(feature = "dev")]
 mod dev;
 mod files;
+mod lint;
 mod objects;
 mod output;
 mod strangers;

@@ -1,4 +1,6 @@
-//! The stable codes that errors carry, in REST, CLI, logs and docs/errors.md.
+//! The stable codes that errors carry, in REST, CLI, logs and docs/errors.md; and what that page says of each.
+
+use std::fmt;
 
 /// The text is not JSON or YAML at all.
 pub const MALFORMED: &str = "PGN-V100";
@@ -40,3 +42,62 @@ pub const SHARED_CREDENTIAL: &str = "PGN-T101";
 pub const CANNOT_LISTEN: &str = "PGN-P301";
 /// A proxy got an object that it cannot read or use.
 pub const CANNOT_USE: &str = "PGN-P302";
+
+/// Every code, those of the other programs included: what it means and what to do.
+const PAGE: &str = include_str!("../../../docs/errors.md");
+
+/// A row of docs/errors.md; displayed as a small page of its own, in Markdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The code.
+    pub code: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, meaning, advice } = self;
+        write!(f, "# {code}\n\n{meaning}\n\n{advice}\n")
+    }
+}
+
+/// All of them, in the order of the page.
+pub fn explanations() -> impl Iterator<Item = Explanation> {
+    PAGE.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.strip_suffix(" |")?.splitn(3, " | ");
+        let code = cells.next()?.strip_suffix('`')?;
+        Some(Explanation { code, meaning: cells.next()?, advice: cells.next()? })
+    })
+}
+
+/// The explanation of one code.
+pub fn explain(code: &str) -> Option<Explanation> {
+    explanations().find(|explanation| explanation.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_page_is_an_explanation() {
+        let rows = PAGE.lines().filter(|line| line.starts_with("| `PGN-")).count();
+        assert!(rows > 30, "{rows} rows");
+        assert_eq!(explanations().count(), rows);
+        for Explanation { code, meaning, advice } in explanations() {
+            assert!(code.starts_with("PGN-") && code.len() == 8, "{code}");
+            assert!(meaning.ends_with('.') && advice.ends_with('.'), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_explained_as_a_page() {
+        let page = explain(UNKNOWN_ENGINE).map(|e| e.to_string()).unwrap_or_default();
+        assert!(page.starts_with("# PGN-R101\n\nA route names an engine"), "{page}");
+        assert_eq!(page.lines().count(), 5, "{page}");
+        assert_eq!((explain("PGN-X999"), explain(""), explain("code")), (None, None, None));
+    }
+}

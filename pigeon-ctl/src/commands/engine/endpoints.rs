@@ -66,6 +66,7 @@ fn watch(
 fn again(desk: &Desk, list: &Value, first: bool) -> Result<String, Failure> {
     Ok(match desk.out.format() {
         Output::Json => format!("{list:#}\n"),
+        Output::Jsonl => crate::output::json_lines(list),
         Output::Yaml => {
             format!("{}{}", if first { "" } else { "---\n" }, crate::output::yaml(list)?)
         }
