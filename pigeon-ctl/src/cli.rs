@@ -171,6 +171,13 @@ pub enum Command {
         after_help = "Examples:\n  pigeon-ctl audit --kind route --name asr\n  pigeon-ctl audit --since 2h --actor ci\n  pigeon-ctl audit -w"
     )]
     Audit(AuditArgs),
+    /// What an error code or a field means, without asking a server
+    #[command(after_help = text::EXPLAIN_HELP)]
+    Explain {
+        /// A code, such as PGN-R101, or a field, such as engine.pool.slots
+        #[arg(value_name = "CODE|FIELD")]
+        what: String,
+    },
     /// Print a completion script
     #[command(after_help = text::COMPLETION_HELP)]
     Completion {

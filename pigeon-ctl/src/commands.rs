@@ -5,6 +5,7 @@ mod audit;
 mod context;
 mod diff;
 mod engine;
+mod explain;
 mod export;
 mod files;
 mod lint;
@@ -97,6 +98,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Revision(command) => revisions(&desk, command),
         Command::Token(command) => tokens(&desk, command),
         Command::Audit(args) => audit::audit(&desk, &args),
+        Command::Explain { what } => explain::explain(&desk, &what),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             cli::write_completion(shell, &mut script);

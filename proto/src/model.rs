@@ -32,7 +32,7 @@ mod wire;
 pub use auth::{Auth, AuthMethod, JwksLocation, Jwt};
 pub use cors::{Cors, Origin};
 pub use engine::{Balance, Endpoint, Engine, HashKey, Protocol};
-pub use error::{BadValue, Errors, FieldError};
+pub use error::{BadValue, Errors, FieldError, distance};
 pub use headers::{HeaderEdits, Headers};
 pub use health::{Ejection, Health, HealthCheck};
 pub use hidden::{hidden_text, without_secrets};

@@ -35,6 +35,15 @@ It looks at the files alone, all of them together, as the file mode of a proxy w
 engine exists on the server only is a finding (PGN-R101). Whether apply would take the files is what
 pigeon-ctl apply --dry-run says. pigeon-ctl explain CODE tells more about a finding.";
 
+pub(super) const EXPLAIN_HELP: &str = "\
+Examples:
+  pigeon-ctl explain PGN-R101
+  pigeon-ctl explain engine
+  pigeon-ctl explain route.match.grpc
+  pigeon-ctl explain engine.spec.endpoints[0].weight -o json
+
+The word spec may be left out. A code is explained as the admin does at /help/CODE.";
+
 pub(super) const COMPLETION_HELP: &str = "\
 Examples:
   bash    pigeon-ctl completion bash > ~/.local/share/bash-completion/completions/pigeon-ctl

@@ -228,7 +228,7 @@ pub(super) fn unknown_field(key: &str, accepted: &[&str]) -> String {
 }
 
 /// Edit distance (Levenshtein), for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().enumerate() {
