@@ -26,7 +26,7 @@ pub use context::{ContextCommand, LoginArgs};
 pub use dev::DevArgs;
 pub use files::{ApplyArgs, ExportArgs, FileArgs};
 pub use lint::{LintArgs, Suppression};
-pub use object::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+pub use object::{ChangeArgs, EditArgs, Named, RemoveArgs, WriteArgs};
 pub use parse::{Unparsed, json_wanted, parse, write_completion};
 
 /// Configures and watches Pigeon gateways
@@ -155,6 +155,9 @@ pub enum Command {
     /// Say what is wrong with files, without asking a server; exit 0: nothing, 1: something
     #[command(after_help = text::LINT_HELP)]
     Lint(LintArgs),
+    /// Change an object in an editor
+    #[command(after_help = text::EDIT_HELP)]
+    Edit(EditArgs),
     /// Print the configuration as documents that apply reads
     Export(ExportArgs),
     /// The connected proxies

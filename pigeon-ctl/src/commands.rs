@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod context;
 mod diff;
+mod edit;
 mod engine;
 mod explain;
 mod export;
@@ -92,6 +93,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Apply(args) => apply::apply(&desk, &args),
         Command::Diff(args) => diff::diff(&desk, &args),
         Command::Lint(args) => lint::lint(&desk, &args),
+        Command::Edit(args) => edit::edit(&desk, &args),
         Command::Export(args) => export::export(&desk, &args),
         Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),

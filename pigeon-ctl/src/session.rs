@@ -87,6 +87,14 @@ impl Session {
         })
     }
 
+    /// Forgets a Ctrl-C that was meant for another program in the foreground.
+    pub fn forget_interrupt(&self) {
+        let mut interrupt = self.interrupt.borrow_mut();
+        // The runtime notices signals when it has time, so it gets some.
+        let soon = Duration::from_millis(10);
+        let _ = self.runtime.block_on(async { tokio::time::timeout(soon, interrupt.recv()).await });
+    }
+
     /// Reads one representation.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What the commands for objects of any kind share.
 
 use clap::Args;
+use pigeon_proto::model::Key;
 
 use super::values;
 
@@ -32,6 +33,17 @@ pub struct ChangeArgs {
 pub struct Named {
     /// Its name
     pub name: String,
+}
+
+/// `edit`
+#[derive(Clone, Debug, Args)]
+pub struct EditArgs {
+    /// The object, such as route/asr
+    #[arg(value_name = "KIND/NAME", value_parser = values::key)]
+    pub key: Key,
+    /// How to write.
+    #[command(flatten)]
+    pub write: WriteArgs,
 }
 
 /// Which object to remove.

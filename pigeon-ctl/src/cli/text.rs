@@ -35,6 +35,15 @@ It looks at the files alone, all of them together, as the file mode of a proxy w
 engine exists on the server only is a finding (PGN-R101). Whether apply would take the files is what
 pigeon-ctl apply --dry-run says. pigeon-ctl explain CODE tells more about a finding.";
 
+pub(super) const EDIT_HELP: &str = "\
+Examples:
+  pigeon-ctl edit route/asr
+  EDITOR='code --wait' pigeon-ctl edit engine/asr --dry-run
+
+The editor is $VISUAL, or $EDITOR, or vi. What is saved replaces the object, if nobody else has changed
+it meanwhile; a file saved as it was changes nothing. What is not valid is opened again on a terminal,
+with the errors on top. A file that was not taken is kept, and its place is said.";
+
 pub(super) const EXPLAIN_HELP: &str = "\
 Examples:
   pigeon-ctl explain PGN-R101
@@ -88,6 +97,7 @@ Environment variables. Flags go first, then these, then the context:
   PIGEON_OUTPUT      table, json, jsonl or yaml, as -o
   PIGEON_NO_INPUT    never ask, as --no-input (any value but empty, 0, false, no); CI does the same
   NO_COLOR           no colours (any value but empty), as --color never
+  VISUAL, EDITOR     the editor of pigeon-ctl edit [default: vi]
 
 With -c, the server and the token of that context go before PIGEON_SERVER, PIGEON_TOKEN and
 PIGEON_TOKEN_FILE. The token of a context is sent to the server of that context only.";

@@ -20,7 +20,7 @@ pub(crate) fn collection(kind: Kind) -> String {
 }
 
 /// `/v1/routes/NAME`
-fn member(kind: Kind, name: &str) -> String {
+pub(crate) fn member(kind: Kind, name: &str) -> String {
     format!("/v1/{}/{}", kind.plural(), segment(name))
 }
 
@@ -178,7 +178,8 @@ pub(crate) fn rewrite(
     }
 }
 
-fn same(before: &Value, after: &Value) -> bool {
+/// Whether two representations of an object say the same.
+pub(crate) fn same(before: &Value, after: &Value) -> bool {
     ["spec", "labels"].iter().all(|field| before.get(field) == after.get(field))
 }
 

@@ -30,7 +30,8 @@ pub(crate) fn confirm(desk: &Desk, question: &str) -> Result<(), Failure> {
     }
 }
 
-fn may_ask(desk: &Desk) -> bool {
+/// Whether there is someone at a terminal, who wants to be asked.
+pub(crate) fn may_ask(desk: &Desk) -> bool {
     let set =
         |name: &str| environment(name).is_some_and(|v| !["0", "false", "no"].contains(&v.as_str()));
     let silenced = desk.global.no_input || set("PIGEON_NO_INPUT") || set("CI");

@@ -7,6 +7,7 @@ mod codes;
 mod contexts;
 #[cfg(feature = "dev")]
 mod dev;
+mod edit;
 mod explain;
 mod files;
 mod lint;

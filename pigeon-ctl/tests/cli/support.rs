@@ -1,9 +1,10 @@
 //! A running admin, and the program with an environment of its own.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,6 +96,7 @@ impl Drop for Admin {
 pub struct Ctl {
     command: Command,
     stdin: Option<String>,
+    terminal: Option<File>,
 }
 
 /// How it went.
@@ -110,7 +112,7 @@ impl Ctl {
     pub fn new(home: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pigeon-ctl"));
         command.args(args).env_clear().env("HOME", home).current_dir(home);
-        Self { command, stdin: None }
+        Self { command, stdin: None, terminal: None }
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -128,7 +130,18 @@ impl Ctl {
         self
     }
 
+    /// With a terminal at standard input and error, of which the latter is then not in [`Ran`].
+    pub fn terminal(mut self, terminal: &File) -> Self {
+        self.terminal = Some(terminal.try_clone().expect("a terminal"));
+        self
+    }
+
     pub fn run(mut self) -> Ran {
+        if let Some(terminal) = self.terminal.take() {
+            let error = terminal.try_clone().expect("a terminal");
+            self.command.stdin(terminal).stdout(Stdio::piped()).stderr(error);
+            return ran(self.command.spawn().expect("start").wait_with_output().expect("run"));
+        }
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("start");
@@ -136,12 +149,15 @@ impl Ctl {
             // A program that does not read it to the end is to be judged by its exit.
             let _ = stdin.write_all(text.as_bytes());
         }
-        let output = child.wait_with_output().expect("run");
-        Ran {
-            code: output.status.code().expect("not killed"),
-            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-        }
+        ran(child.wait_with_output().expect("run"))
+    }
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().expect("not killed"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
     }
 }
 
