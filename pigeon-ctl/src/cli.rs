@@ -7,6 +7,7 @@ pub mod engine;
 mod files;
 mod lint;
 pub mod listener;
+mod man;
 mod object;
 mod parse;
 pub mod route;
@@ -26,6 +27,7 @@ pub use context::{ContextCommand, LoginArgs};
 pub use dev::DevArgs;
 pub use files::{ApplyArgs, ExportArgs, FileArgs};
 pub use lint::{LintArgs, Suppression};
+pub use man::pages as man_pages;
 pub use object::{ChangeArgs, EditArgs, Named, RemoveArgs, WriteArgs};
 pub use parse::{Unparsed, json_wanted, parse, write_completion};
 
@@ -186,6 +188,13 @@ pub enum Command {
     Completion {
         /// For which shell
         shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write those of all commands to a folder
+    #[command(after_help = text::MAN_HELP)]
+    Man {
+        /// Write a page for each command here
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
     /// Print the version
     Version,

@@ -12,6 +12,7 @@ mod files;
 mod lint;
 mod listener;
 mod login;
+mod man;
 mod object;
 mod proxy;
 mod question;
@@ -106,6 +107,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
             cli::write_completion(shell, &mut script);
             out.text(&String::from_utf8_lossy(&script)).map(|()| Exit::Done)
         }
+        Command::Man { dir } => man::man(&desk, dir.as_deref()),
         Command::Version => version(&desk),
         Command::ExitCodes => out.text(&format!("{}\n", cli::EXIT_CODES)).map(|()| Exit::Done),
         Command::Environment => out.text(&format!("{}\n", cli::ENVIRONMENT)).map(|()| Exit::Done),

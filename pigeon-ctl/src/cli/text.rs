@@ -25,6 +25,11 @@ Examples:
 
 A folder stands for its files *.yaml, *.yml and *.json. Objects that are in no file stay as they are.";
 
+pub(super) const MAN_HELP: &str = "\
+Examples:
+  pigeon-ctl man | man -l -
+  pigeon-ctl man --dir ~/.local/share/man/man1 && man pigeon-ctl-route-add";
+
 pub(super) const LINT_HELP: &str = "\
 Examples:
   pigeon-ctl lint -f gateway.yaml

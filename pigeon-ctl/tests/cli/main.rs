@@ -11,6 +11,7 @@ mod edit;
 mod explain;
 mod files;
 mod lint;
+mod man;
 mod objects;
 mod output;
 mod strangers;
