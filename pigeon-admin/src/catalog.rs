@@ -52,6 +52,8 @@ pub struct Stored {
     pub updated_ms: i64,
     /// Who last changed it.
     pub updated_by: String,
+    /// The set of objects it was applied with.
+    pub owner: Option<Name>,
 }
 
 /// Who writes, for the audit.
@@ -86,6 +88,17 @@ pub struct Write {
     pub dry_run: bool,
     /// Only if this is the newest revision of the whole configuration.
     pub base: Option<u64>,
+    /// What is put belongs to this set from now on; none = to the one it belonged to.
+    pub set: Option<OwnerSet>,
+}
+
+/// A set of objects that are applied together, and nobody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerSet {
+    /// Its name.
+    pub owner: Name,
+    /// Remove what belongs to it and is not put, but no more objects than this; none = remove nothing.
+    pub prune: Option<usize>,
 }
 
 /// One change of one object.
@@ -197,6 +210,22 @@ pub enum WriteError {
         key: Key,
         /// The routes that refer to it.
         routes: Vec<Name>,
+    },
+    /// It belongs to another set.
+    #[error("{key} belongs to the owner \"{owner}\"")]
+    Owned {
+        /// Which object.
+        key: Key,
+        /// Whose it is.
+        owner: Name,
+    },
+    /// More objects would be removed than the write allows.
+    #[error("{} objects would be removed, {allowed} are allowed", .keys.len())]
+    TooManyRemoved {
+        /// Which.
+        keys: Vec<Key>,
+        /// How many may be.
+        allowed: usize,
     },
     /// Whoever writes may not.
     #[error("{0}")]

@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use context::{ContextCommand, LoginArgs};
 #[cfg(feature = "dev")]
 pub use dev::DevArgs;
-pub use files::{ApplyArgs, ExportArgs, FileArgs};
+pub use files::{ApplyArgs, DiffArgs, ExportArgs, FileArgs, SetArgs};
 pub use lint::{LintArgs, Suppression};
 pub use man::pages as man_pages;
 pub use object::{ChangeArgs, EditArgs, Named, RemoveArgs, WriteArgs};
@@ -69,7 +69,8 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub cert: Option<PathBuf>,
     /// The key of --cert
-    #[arg(long, global = true, value_name = "FILE")]
+    // Its id is apart from the arguments `key` of commands.
+    #[arg(long, id = "tls_key", global = true, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// How to print [default: table]
     #[arg(
@@ -149,11 +150,11 @@ pub enum Command {
     /// Callers: their keys, certificates and tokens
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
-    /// Make the objects of files be so: all of them or none; never deletes
+    /// Make the objects of files be so: all of them or none; removes nothing but what --prune says
     #[command(after_help = text::APPLY_HELP)]
     Apply(ApplyArgs),
     /// Show what apply would change; exit 0: nothing, 1: something
-    Diff(FileArgs),
+    Diff(DiffArgs),
     /// Say what is wrong with files, without asking a server; exit 0: nothing, 1: something
     #[command(after_help = text::LINT_HELP)]
     Lint(LintArgs),

@@ -1,10 +1,11 @@
-//! `POST /v1/apply`: many objects at once, all or none, as one revision. It never deletes.
+//! `POST /v1/apply`: many objects at once, all or none, as one revision. It removes nothing but what an owner
+//! has left out of their set.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use pigeon_proto::model::{
-    Errors, FieldError, Kind, Labels, Object, Spec, code as model_code, document,
+    Errors, FieldError, Kind, Labels, Name, Object, Spec, code as model_code, document,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -13,11 +14,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::{Problem, clip};
-use super::query::WriteQuery;
+use super::query::{Query, WriteQuery};
 use super::types::Applied;
 use super::write::{Done, Intent};
 use super::{ApiState, body};
-use crate::catalog::{Change, Changed, Expect, Stored};
+use crate::catalog::{Change, Changed, Expect, OwnerSet, Stored};
+
+/// How many objects may be removed unless the request says otherwise.
+const ALLOWED_DELETES: usize = 10;
 
 const TAKEN: [&str; 2] = [body::JSON, body::YAML];
 /// Names of YAML from before RFC 9512.
@@ -62,7 +66,8 @@ pub struct Documents<'a> {
 pub struct ApplyAnswer<'a> {
     /// The revision of the configuration after it.
     revision: u64,
-    /// Every object of the request, in its order; of a rollback, every object that was to change.
+    /// Every object of the request, in its order, then those that `prune` removes; of a rollback, every object
+    /// that was to change.
     objects: Vec<AppliedObject<'a>>,
     /// How far it came among the proxies; absent in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +93,7 @@ pub struct AppliedObject<'a> {
     kind: Kind,
     /// Its name.
     name: &'a str,
-    /// `added`, `changed`, `unchanged` or, by a rollback only, `removed`.
+    /// `added`, `changed`, `unchanged` or, by `prune` or a rollback, `removed`.
     #[schema(example = "changed")]
     op: &'static str,
     /// As it was; null if it is new.
@@ -119,8 +124,9 @@ impl<'a> AppliedObject<'a> {
 
 /// Write many objects at once
 ///
-/// All or none, as one revision. Objects that the body does not name stay as they are.
-#[utoipa::path(post, path = "/v1/apply", tag = "apply", params(WriteQuery),
+/// All or none, as one revision. Objects that the body does not name stay as they are, but for those that `prune`
+/// removes.
+#[utoipa::path(post, path = "/v1/apply", tag = "apply", params(WriteQuery, SetQuery),
     request_body(content((Documents = "application/json"), (String = "application/yaml")),
         description = "JSON, or YAML documents"),
     responses(
@@ -128,7 +134,8 @@ impl<'a> AppliedObject<'a> {
             ("pigeon-revision" = u64), ("pigeon-applied" = String))),
         (status = 202, description = "Written, but a proxy has not applied it in the time given", body = ApplyAnswer)))]
 async fn apply(State(api): State<ApiState>, request: Request) -> Result<Response, Problem> {
-    let intent = Intent::of(&request)?;
+    let (query, set) = wanted(request.uri())?;
+    let intent = Intent::asked(&request, query)?.of_set(set);
     let media = body::media_type(request.headers());
     let old_yaml = media.as_deref().is_some_and(|m| OLD_YAML.contains(&m));
     if !old_yaml {
@@ -142,6 +149,39 @@ async fn apply(State(api): State<ApiState>, request: Request) -> Result<Response
     let put = |object| Change::Put { object: Box::new(object), expect: Expect::Any };
     let done = intent.commit(&api, objects.into_iter().map(put).collect(), false).await?;
     Ok(done.answer(StatusCode::OK, &ApplyAnswer::of(&done), None, None))
+}
+
+/// Whose the objects are.
+#[allow(dead_code)] // The reference only; `wanted` reads it.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SetQuery {
+    /// The objects of the body belong to this owner from now on: a name, such as the one of a repository. 409 if one
+    /// belongs to another owner.
+    #[param(example = "speech")]
+    owner: Option<String>,
+    /// Remove the objects of `owner` that are not in the body.
+    prune: Option<bool>,
+    /// How many objects `prune` may remove: 10 unless given. 409 if there are more.
+    allow_deletes: Option<u32>,
+}
+
+fn wanted(uri: &Uri) -> Result<(WriteQuery, Option<OwnerSet>), Problem> {
+    let known = [&WriteQuery::NAMES[..], &["owner", "prune", "allow_deletes"]].concat();
+    let mut query = Query::of(uri, &known);
+    let write = WriteQuery::read(&mut query);
+    let owner = query.parsed::<Name>("owner");
+    let prune = query.word("prune", &["true", "false"]) == Some("true");
+    let allowed = query.parsed::<usize>("allow_deletes");
+    if prune && query.text("owner").is_none() {
+        query.error("prune", "needs owner: only what belongs to an owner is removed".into());
+    }
+    if allowed.is_some() && !prune {
+        query.error("allow_deletes", "has no meaning without prune=true; add it".into());
+    }
+    query.done()?;
+    let prune = prune.then(|| allowed.unwrap_or(ALLOWED_DELETES));
+    Ok((write, owner.map(|owner| OwnerSet { owner, prune })))
 }
 
 fn parse(bytes: &[u8], json: bool) -> Result<Vec<Object>, Problem> {

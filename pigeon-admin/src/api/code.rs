@@ -23,6 +23,8 @@ pub const TIMEOUT: &str = "PGN-A408";
 pub const EXISTS: &str = "PGN-A409";
 /// The configuration has moved while the request was worked on.
 pub const MOVED: &str = "PGN-A410";
+/// The object belongs to another owner's set.
+pub const OWNED: &str = "PGN-A411";
 /// The object is not as the condition of the request says.
 pub const CHANGED: &str = "PGN-A412";
 /// The body is larger than what is taken.
@@ -31,6 +33,8 @@ pub const TOO_LARGE: &str = "PGN-A413";
 pub const NOT_PERMITTED: &str = "PGN-A414";
 /// The body is of a media type that is not taken here.
 pub const MEDIA_TYPE: &str = "PGN-A415";
+/// More objects would be removed than the request allows.
+pub const TOO_MANY_REMOVED: &str = "PGN-A416";
 /// A browser asked for a host name that is not this machine.
 pub const WRONG_HOST: &str = "PGN-A421";
 /// Too many wrong tokens in a short time.

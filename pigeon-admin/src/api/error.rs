@@ -237,11 +237,38 @@ impl Problem {
             WriteError::Exists(key) => exists(&key),
             WriteError::Moved { current } => moved(current),
             WriteError::InUse { key, routes } => in_use(&key, &routes),
+            WriteError::Owned { key, owner } => owned(&key, &owner),
+            WriteError::TooManyRemoved { keys, allowed } => too_many_removed(&keys, allowed),
             WriteError::Forbidden(why) => Self::forbidden(&why.to_string()),
             WriteError::Invalid(errors) => errors.into(),
             WriteError::Store(e) => Self::store(&e),
         }
     }
+}
+
+fn owned(key: &Key, owner: &Name) -> Problem {
+    let detail = format!(
+        "{key} belongs to the owner \"{owner}\", and no two sets have an object in common; take it out of one \
+         of them, or remove it first"
+    );
+    let title = "It belongs to another owner";
+    Problem::new(StatusCode::CONFLICT, "owned", title, code::OWNED, detail)
+        .next(format!("pigeon-ctl {} get {}", key.kind, key.name))
+}
+
+fn too_many_removed(keys: &[Key], allowed: usize) -> Problem {
+    let names: Vec<_> = keys.iter().take(IN_DETAIL).map(ToString::to_string).collect();
+    let more = keys.len().saturating_sub(IN_DETAIL);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let count = keys.len();
+    let detail = format!(
+        "{count} objects of this owner are in no document and would be removed ({}{more}), but at most \
+         {allowed} may be; are all files there? if so, allow as many",
+        names.join(", ")
+    );
+    let title = "Too much would be removed";
+    Problem::new(StatusCode::CONFLICT, "too-many-removed", title, code::TOO_MANY_REMOVED, detail)
+        .next(format!("pigeon-ctl apply … --prune --allow-deletes {count}"))
 }
 
 fn exists(key: &Key) -> Problem {

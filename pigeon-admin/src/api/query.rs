@@ -52,7 +52,8 @@ impl Query {
         query
     }
 
-    fn error(&mut self, name: &str, message: String) {
+    /// Notes what is wrong with a parameter.
+    pub fn error(&mut self, name: &str, message: String) {
         self.errors.push(FieldError::new(format!("?{}", clip(name)), code::BAD_QUERY, message));
     }
 
@@ -178,7 +179,16 @@ impl WriteQuery {
     /// # Errors
     /// 400 with every wrong parameter.
     pub fn of(uri: &Uri) -> Result<Self, Problem> {
-        let mut query = Query::of(uri, &["dry_run", "wait", "timeout"]);
+        let mut query = Query::of(uri, &Self::NAMES);
+        let write = Self::read(&mut query);
+        query.done().map(|()| write)
+    }
+
+    /// Its parameters.
+    pub const NAMES: [&str; 3] = ["dry_run", "wait", "timeout"];
+
+    /// Reads it from a query with more parameters.
+    pub fn read(query: &mut Query) -> Self {
         let dry_run = query.word("dry_run", &["true", "false"]) == Some("true");
         let wait = query.word("wait", &["applied"]).is_some();
         let timeout = query.parsed::<Millis>("timeout").map(Millis::duration);
@@ -188,7 +198,7 @@ impl WriteQuery {
         if timeout.is_some_and(|t| t > LONGEST_WAIT) {
             query.error("timeout", "is longer than 60s; wait again instead".into());
         }
-        query.done().map(|()| Self { dry_run, wait, timeout: timeout.unwrap_or(WAIT) })
+        Self { dry_run, wait, timeout: timeout.unwrap_or(WAIT) }
     }
 }
 

@@ -15,7 +15,7 @@ use super::frame::Caller;
 use super::query::WriteQuery;
 use super::types::Applied;
 use crate::app::AppState;
-use crate::catalog::{Actor, Change, Outcome, Write};
+use crate::catalog::{Actor, Change, Outcome, OwnerSet, Write};
 use crate::proxies;
 
 const PIGEON_REVISION: HeaderName = HeaderName::from_static("pigeon-revision");
@@ -28,6 +28,7 @@ pub struct Intent {
     pub actor: Actor,
     query: WriteQuery,
     base: Option<u64>,
+    set: Option<OwnerSet>,
 }
 
 impl Intent {
@@ -36,14 +37,21 @@ impl Intent {
     /// # Errors
     /// 400 with every wrong query parameter.
     pub fn of(request: &Request) -> Result<Self, Problem> {
-        let query = WriteQuery::of(request.uri())?;
+        Self::asked(request, WriteQuery::of(request.uri())?)
+    }
+
+    /// The same, with the parameters that were read already.
+    ///
+    /// # Errors
+    /// None but for a fault of this program.
+    pub fn asked(request: &Request, query: WriteQuery) -> Result<Self, Problem> {
         let extensions = request.extensions();
         let (Some(principal), Some(caller)) =
             (extensions.get::<Principal>(), extensions.get::<Caller>())
         else {
             return Err(Problem::internal("a write reached its handler without a writer"));
         };
-        Ok(Self { actor: principal.actor(caller), query, base: None })
+        Ok(Self { actor: principal.actor(caller), query, base: None, set: None })
     }
 
     /// Whether nothing is to be changed.
@@ -54,6 +62,11 @@ impl Intent {
     /// The same, but only if the whole configuration is at this revision.
     pub fn at(self, revision: u64) -> Self {
         Self { base: Some(revision), ..self }
+    }
+
+    /// The same, and what is put belongs to this set.
+    pub fn of_set(self, set: Option<OwnerSet>) -> Self {
+        Self { set, ..self }
     }
 
     /// Makes the changes, all or none, and waits for the proxies if that is asked for. `conditional`
@@ -67,9 +80,9 @@ impl Intent {
         changes: Vec<Change>,
         conditional: bool,
     ) -> Result<Done, Problem> {
-        let Self { actor, query: WriteQuery { dry_run, wait, timeout }, base } = self;
+        let Self { actor, query: WriteQuery { dry_run, wait, timeout }, base, set } = self;
         let begun = Instant::now();
-        let write = Write { actor, changes, dry_run, base };
+        let write = Write { actor, changes, dry_run, base, set };
         let written = api.app().catalog.write(write).await;
         let outcome = written.map_err(|e| Problem::of_write(e, conditional))?;
         let applied = match dry_run {

@@ -8,7 +8,7 @@ use pigeon_proto::model::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, Changed, Expect, Stored, View, Write, WriteError};
+use super::{Change, Changed, Expect, OwnerSet, Stored, View, Write, WriteError};
 
 /// The newest configuration, in the form to answer from and in the form to validate.
 pub(super) struct Base {
@@ -55,10 +55,14 @@ pub(super) fn plan(base: &Base, write: &Write, now: &mut Now<'_>) -> Result<Plan
         let before = base.view.objects.get(change.key());
         expected(change, before)?;
         let Some(wanted) = errors.keep(wanted(change, before)) else { continue };
-        let after = wanted.map(|w| next(before, w, revision, &write.actor.name, now));
+        let owner = owner(change, before, write.set.as_ref())?;
+        let after = wanted.map(|w| next(before, (w, owner), revision, &write.actor.name, now));
         changed.push(Changed { key: change.key().clone(), before: before.cloned(), after });
     }
     errors.into_result().map_err(WriteError::Invalid)?;
+    if let Some(set) = &write.set {
+        prune(base, set, &mut changed)?;
+    }
     if let Some(why) = changed.iter().find_map(|change| write.actor.rights.forbid(change)) {
         return Err(WriteError::Forbidden(why));
     }
@@ -69,6 +73,44 @@ pub(super) fn plan(base: &Base, write: &Write, now: &mut Now<'_>) -> Result<Plan
         validate(&snapshot).map_err(WriteError::Invalid)?;
     }
     Ok(Plan { changed, snapshot })
+}
+
+/// Whose an object is after a change.
+fn owner(
+    change: &Change,
+    before: Option<&Arc<Stored>>,
+    set: Option<&OwnerSet>,
+) -> Result<Option<Name>, WriteError> {
+    let had = before.and_then(|stored| stored.owner.as_ref());
+    match (set, had) {
+        (Some(set), Some(other)) if set.owner != *other => {
+            Err(WriteError::Owned { key: change.key().clone(), owner: other.clone() })
+        }
+        (Some(set), _) => Ok(Some(set.owner.clone())),
+        (None, had) => Ok(had.cloned()),
+    }
+}
+
+/// Removes what belongs to a set and is not among `changed`.
+fn prune(base: &Base, set: &OwnerSet, changed: &mut Vec<Changed>) -> Result<(), WriteError> {
+    let Some(allowed) = set.prune else { return Ok(()) };
+    let kept: BTreeSet<&Key> = changed.iter().map(|change| &change.key).collect();
+    let of_set = |(key, stored): &(&Key, &Arc<Stored>)| {
+        stored.owner.as_ref() == Some(&set.owner) && !kept.contains(key)
+    };
+    let gone: Vec<Changed> = (base.view.objects.iter().filter(of_set))
+        .map(|(key, stored)| Changed {
+            key: key.clone(),
+            before: Some(stored.clone()),
+            after: None,
+        })
+        .collect();
+    if gone.len() > allowed {
+        let keys = gone.into_iter().map(|change| change.key).collect();
+        return Err(WriteError::TooManyRemoved { keys, allowed });
+    }
+    changed.extend(gone);
+    Ok(())
 }
 
 fn once_each(changes: &[Change]) -> Result<(), WriteError> {
@@ -129,12 +171,12 @@ fn patched(object: &Object, patch: &Value) -> Result<Object, Errors> {
 
 fn next(
     before: Option<&Arc<Stored>>,
-    object: Object,
+    (object, owner): (Object, Option<Name>),
     revision: u64,
     actor: &str,
     now: &mut Now<'_>,
 ) -> Arc<Stored> {
-    if let Some(same) = before.filter(|b| b.object == object) {
+    if let Some(same) = before.filter(|b| b.object == object && b.owner == owner) {
         return same.clone();
     }
     let (uid, create_revision, created_ms) = match before {
@@ -151,6 +193,7 @@ fn next(
         created_ms,
         updated_ms,
         updated_by,
+        owner,
     })
 }
 

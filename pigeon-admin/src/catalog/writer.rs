@@ -360,7 +360,9 @@ fn outcome_word(result: &Result<Outcome, WriteError>, dry_run: bool) -> &'static
             WriteError::Exists(_)
             | WriteError::Stale { .. }
             | WriteError::Moved { .. }
-            | WriteError::InUse { .. },
+            | WriteError::InUse { .. }
+            | WriteError::Owned { .. }
+            | WriteError::TooManyRemoved { .. },
         ) => "conflict",
     }
 }

@@ -233,6 +233,7 @@ mod tests {
             created_ms: 0,
             updated_ms: 0,
             updated_by: "t".into(),
+            owner: None,
         };
         let objects = BTreeMap::from([(engine.key.clone(), Arc::new(stored))]);
         View { cluster_id: "c".into(), generation: 1, revision, objects }

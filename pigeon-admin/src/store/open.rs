@@ -122,6 +122,7 @@ fn standard_listener(at_ms: i64) -> Result<Changed, StoreError> {
         created_ms: at_ms,
         updated_ms: at_ms,
         updated_by: "system".into(),
+        owner: None,
     };
     Ok(Changed { key, before: None, after: Some(Arc::new(stored)) })
 }

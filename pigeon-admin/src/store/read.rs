@@ -14,7 +14,7 @@ const META: &str = "SELECT cluster_id, generation, revision FROM meta WHERE one 
 
 /// Everything is newer than revision 0.
 const RESOURCES: &str = "SELECT kind, name, uid, create_revision, mod_revision, created_ms, \
-     updated_ms, updated_by, labels, spec FROM resource WHERE mod_revision > $1";
+     updated_ms, updated_by, labels, spec, owner FROM resource WHERE mod_revision > $1";
 
 const REMOVED: &str = "SELECT kind, name FROM change WHERE revision > $1 AND op = 'del'";
 
@@ -88,6 +88,7 @@ fn objects(rows: &[Row]) -> Result<Objects, StoreError> {
 fn stored(row: &Row) -> Result<Stored, StoreError> {
     let (kind, name) = (row.text(0)?, row.text(1)?);
     let unreadable = |why: String| StoreError::Unreadable { object: format!("{kind}/{name}"), why };
+    let owner = row.maybe_text(10)?.map(|name| name.parse()).transpose();
     let parse =
         |text: String| serde_json::from_str::<Json>(&text).map_err(|e| unreadable(e.to_string()));
     let document = json!({
@@ -104,6 +105,7 @@ fn stored(row: &Row) -> Result<Stored, StoreError> {
         created_ms: row.int(5)?,
         updated_ms: row.int(6)?,
         updated_by: row.text(7)?,
+        owner: owner.map_err(|e| unreadable(format!("{e}")))?,
     })
 }
 

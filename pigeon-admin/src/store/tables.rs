@@ -32,10 +32,10 @@ const TABLES: [Table; 5] = [
     Table {
         clear: "DELETE FROM resource",
         read: "SELECT kind, name, uid, create_revision, mod_revision, created_ms, updated_ms, updated_by, \
-               labels, spec FROM resource",
+               labels, spec, owner FROM resource",
         fill: "INSERT INTO resource (kind, name, uid, create_revision, mod_revision, created_ms, updated_ms, \
-               updated_by, labels, spec) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        columns: &[Text, Text, Text, Int, Int, Int, Int, Text, Text, Text],
+               updated_by, labels, spec, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        columns: &[Text, Text, Text, Int, Int, Int, Int, Text, Text, Text, MaybeText],
     },
     Table {
         clear: "DELETE FROM change",

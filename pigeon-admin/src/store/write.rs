@@ -1,6 +1,6 @@
 //! Writing: one transaction that makes one revision, its changes and its audit rows.
 
-use pigeon_proto::model::Key;
+use pigeon_proto::model::{Key, Name};
 
 use super::db::Value::{Int, MaybeText, Text};
 use super::db::{Conn, For, signed};
@@ -11,11 +11,11 @@ use crate::catalog::{Actor, Changed, Stored};
 const COUNT: &str = "UPDATE meta SET revision = revision + 1 WHERE one = 1 RETURNING revision";
 
 const INSERT: &str = "INSERT INTO resource (kind, name, uid, create_revision, mod_revision, \
-     created_ms, updated_ms, updated_by, labels, spec) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+     created_ms, updated_ms, updated_by, labels, spec, owner) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 const UPDATE: &str = "UPDATE resource SET mod_revision = $3, updated_ms = $4, updated_by = $5, \
-     labels = $6, spec = $7 WHERE kind = $1 AND name = $2 AND mod_revision = $8";
+     labels = $6, spec = $7, owner = $9 WHERE kind = $1 AND name = $2 AND mod_revision = $8";
 
 const DELETE: &str = "DELETE FROM resource WHERE kind = $1 AND name = $2 AND mod_revision = $3";
 
@@ -88,6 +88,7 @@ async fn resource(conn: &mut Conn, change: &Changed) -> Result<(), StoreError> {
                 Text(&a.updated_by),
                 Text(&labels),
                 Text(&spec),
+                MaybeText(a.owner.as_ref().map(Name::as_str)),
             ];
             conn.execute(INSERT, &values).await?
         }
@@ -102,6 +103,7 @@ async fn resource(conn: &mut Conn, change: &Changed) -> Result<(), StoreError> {
                 Text(&labels),
                 Text(&spec),
                 revision(b),
+                MaybeText(a.owner.as_ref().map(Name::as_str)),
             ];
             conn.execute(UPDATE, &values).await?
         }

@@ -8,6 +8,7 @@ mod bad_input;
 mod endpoints;
 mod objects;
 mod ops;
+mod owners;
 mod proxy;
 mod reads;
 mod server;

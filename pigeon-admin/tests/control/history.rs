@@ -1,18 +1,19 @@
 //! What survives a restart, and what is told of the past.
 
-use pigeon_admin::catalog::Catalog;
+use pigeon_admin::catalog::{Catalog, OwnerSet, Write};
 use serde_json::json;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::tempdir;
 
 use crate::database::{Database, home, on_both_databases};
-use crate::support::{catalog, delete, engine, key, patch, put, route, write};
+use crate::support::{as_tester, catalog, delete, engine, key, patch, put, route, write};
 
 on_both_databases! {
     the_first_start_makes_one_listener_and_no_other_start_does,
     a_restart_keeps_everything,
     history_is_newest_first_and_comes_in_pages,
+    owners_outlive_a_restart_and_are_no_part_of_what_proxies_get,
 }
 
 async fn told(c: &Catalog, before: Option<u64>, limit: u32) -> Vec<String> {
@@ -156,4 +157,23 @@ async fn history_is_newest_first_and_comes_in_pages(on: Database) {
     assert_eq!(told(&c, Some(1), 5).await, [""; 0]);
     assert_eq!(told(&c, Some(u64::MAX), 5).await, all);
     assert_eq!(told(&c, None, 0).await, [""; 0]);
+}
+
+async fn owners_outlive_a_restart_and_are_no_part_of_what_proxies_get(on: Database) {
+    let Some(dir) = home(on).await else { return };
+    let first = catalog(&dir).await;
+    let of = |owner: &str| OwnerSet { owner: owner.parse().expect("a name"), prune: Some(1) };
+    let owned = |yaml: &str| Write { set: Some(of("speech")), ..as_tester(put(yaml)) };
+    first.write(owned(&(engine("a", 1) + &engine("b", 2)))).await.expect("written");
+    let spec = |c: &Catalog| c.view().objects[&key("engine/a")].object.to_json().to_string();
+    assert!(!spec(&first).contains("speech"));
+    first.close().await;
+    let second = catalog(&dir).await;
+    let owner = |name: &str| second.view().objects[&key(name)].owner.clone().map(|o| o.to_string());
+    assert_eq!(owner("engine/a").as_deref(), Some("speech"));
+    assert_eq!(owner("listener/default"), None);
+    // Of the set, as it was before the restart.
+    second.write(owned(&engine("a", 1))).await.expect("written");
+    assert!(!second.view().objects.contains_key(&key("engine/b")));
+    second.close().await;
 }

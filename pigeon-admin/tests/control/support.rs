@@ -151,6 +151,7 @@ pub fn as_tester(changes: Vec<Change>) -> Write {
         changes,
         dry_run: false,
         base: None,
+        set: None,
     }
 }
 

@@ -21,9 +21,11 @@ pub(super) const APPLY_HELP: &str = "\
 Examples:
   pigeon-ctl apply -f gateway.yaml
   pigeon-ctl apply -f config/ -R --dry-run
+  pigeon-ctl apply -f speech/ --owner speech --prune
   pigeon-ctl export | ssh other pigeon-ctl apply -f -
 
-A folder stands for its files *.yaml, *.yml and *.json. Objects that are in no file stay as they are.";
+A folder stands for its files *.yaml, *.yml and *.json. Objects that are in no file stay as they are, but
+for those of --owner with --prune.";
 
 pub(super) const MAN_HELP: &str = "\
 Examples:

@@ -8,14 +8,14 @@ use super::write::{self, Written};
 use super::{Desk, files};
 use crate::Outcome;
 use crate::cli::{ApplyArgs, Output, WriteArgs};
-use crate::client::Call;
+use crate::client::{Call, segment};
 use crate::output::table::cell;
 
 pub(crate) fn apply(desk: &Desk, args: &ApplyArgs) -> Outcome {
     let found = files::read(&args.files)?;
     let session = desk.session()?;
     let objects: Vec<Value> = found.objects.iter().map(Object::to_json).collect();
-    let call = Call::new(Method::POST, "/v1/apply").json(&json!({ "objects": objects }));
+    let call = Call::new(Method::POST, target(args)).json(&json!({ "objects": objects }));
     let written = write::send(&session, call, args.write).map_err(|failure| {
         // A program gets the problem document as the server wrote it.
         match desk.out.format() {
@@ -24,6 +24,21 @@ pub(crate) fn apply(desk: &Desk, args: &ApplyArgs) -> Outcome {
         }
     })?;
     print(desk, &written, args.write)
+}
+
+fn target(args: &ApplyArgs) -> String {
+    let mut pairs = Vec::new();
+    if let Some(owner) = &args.set.owner {
+        pairs.push(format!("owner={}", segment(owner)));
+    }
+    if args.set.prune {
+        pairs.push("prune=true".to_owned());
+    }
+    if let Some(allowed) = args.allow_deletes {
+        pairs.push(format!("allow_deletes={allowed}"));
+    }
+    let mark = if pairs.is_empty() { "" } else { "?" };
+    format!("/v1/apply{mark}{}", pairs.join("&"))
 }
 
 /// Prints a write of many objects, and says how to exit.

@@ -9,7 +9,7 @@ use similar::TextDiff;
 use super::files::{self, Found};
 use super::{Desk, object};
 use crate::Outcome;
-use crate::cli::{FileArgs, Output};
+use crate::cli::{DiffArgs, Output, SetArgs};
 use crate::document;
 use crate::error::{Exit, Failure};
 use crate::session::Session;
@@ -17,41 +17,59 @@ use crate::session::Session;
 /// Lines of the document shown around a change.
 const AROUND: usize = 3;
 
-pub(crate) fn diff(desk: &Desk, args: &FileArgs) -> Outcome {
-    let found = files::read(args)?;
-    let current = current(&desk.session()?, &found)?;
+pub(crate) fn diff(desk: &Desk, args: &DiffArgs) -> Outcome {
+    let found = files::read(&args.files)?;
+    let current = current(&desk.session()?, &found, &args.set)?;
     let changed: Vec<&Object> = found
         .objects
         .iter()
         .filter(|new| current.get(&new.key).map(|(_, old)| old) != Some(*new))
         .collect();
+    let removed = || current.iter().filter(|(key, _)| !found.places.contains_key(key));
     if desk.out.format() == Output::Table {
         for new in &changed {
             desk.out.text(&one(current.get(&new.key), new, &found.places[&new.key])?)?;
         }
+        for (key, (revision, old)) in removed() {
+            desk.out.text(&unified(Some((&format!("{key} revision {revision}"), old)), None)?)?;
+        }
     } else {
-        let item = |new: &&Object| {
-            let old = current.get(&new.key).map(|(_, old)| old.to_json());
-            let op = if old.is_some() { "changed" } else { "added" };
-            let (kind, name) = (new.key.kind.as_str(), new.key.name.as_str());
-            json!({"kind": kind, "name": name, "op": op, "before": old, "after": new.to_json()})
+        let item = |key: &Key, old: Option<&Object>, new: Option<&Object>| {
+            let op = match (old, new) {
+                (None, _) => "added",
+                (_, None) => "removed",
+                _ => "changed",
+            };
+            let (kind, name) = (key.kind.as_str(), key.name.as_str());
+            let [before, after] = [old, new].map(|object| object.map(Object::to_json));
+            json!({"kind": kind, "name": name, "op": op, "before": before, "after": after})
         };
-        let items: Vec<Value> = changed.iter().map(item).collect();
+        let old = |key: &Key| current.get(key).map(|(_, old)| old);
+        let kept = changed.iter().map(|new| item(&new.key, old(&new.key), Some(*new)));
+        let gone = removed().map(|(key, (_, old))| item(key, Some(old), None));
+        let items: Vec<Value> = kept.chain(gone).collect();
         desk.out.value(&json!({ "items": items }))?;
     }
-    Ok(if changed.is_empty() { Exit::Done } else { Exit::No })
+    let same = changed.is_empty() && removed().next().is_none();
+    Ok(if same { Exit::Done } else { Exit::No })
 }
 
-/// Revision and content of each object that is there now, of the kinds in the files.
+/// Revision and content of each object that is there now and is in the files, or would be removed.
 type Current = BTreeMap<Key, (u64, Object)>;
 
-fn current(session: &Session, found: &Found) -> Result<Current, Failure> {
-    let kinds: BTreeSet<Kind> = found.objects.iter().map(|o| o.key.kind).collect();
+fn current(session: &Session, found: &Found, set: &SetArgs) -> Result<Current, Failure> {
+    let owner = set.owner.as_deref().filter(|_| set.prune);
+    let kinds: BTreeSet<Kind> = match owner {
+        Some(_) => Kind::ALL.into_iter().collect(),
+        None => found.objects.iter().map(|o| o.key.kind).collect(),
+    };
     let mut current = Current::new();
     for kind in kinds {
         for value in session.list(&object::collection(kind), usize::MAX)? {
-            // Objects that are in no file do not concern us, whatever they are.
-            if object::key(&value).is_some_and(|k| found.places.contains_key(&k)) {
+            let owned = owner.is_some() && value.get("owner").and_then(Value::as_str) == owner;
+            // What is in no file, and not to be removed, does not concern us, whatever it is.
+            let ours = |key: Key| owned || found.places.contains_key(&key);
+            if object::key(&value).is_some_and(ours) {
                 let revision = value.get("revision").and_then(Value::as_u64).unwrap_or(0);
                 let object = document::of_server(value)?;
                 current.insert(object.key.clone(), (revision, object));

@@ -257,6 +257,9 @@ pub(crate) fn get(desk: &Desk, kind: Kind, name: &str) -> Outcome {
         field("/updated_by"),
         field("/created_at")
     ));
+    if let Some(owner) = object.get("owner").and_then(Value::as_str) {
+        text.push_str(&format!("# belongs to the owner {owner}\n"));
+    }
     desk.out.text(&text).map(|()| Exit::Done)
 }
 

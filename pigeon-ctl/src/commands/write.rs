@@ -104,7 +104,8 @@ pub(crate) fn send(session: &Session, mut call: Call, args: WriteArgs) -> Result
         format!("wait=applied&timeout={}", crate::client::humane(call.wait))
     };
     if !query.is_empty() {
-        call.target = format!("{}?{query}", call.target);
+        let mark = if call.target.contains('?') { '&' } else { '?' };
+        call.target = format!("{}{mark}{query}", call.target);
     }
     let body = session.send(call)?.body;
     let applied = body.get("applied").and_then(|a| Applied::deserialize(a).ok());

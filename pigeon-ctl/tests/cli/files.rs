@@ -125,3 +125,33 @@ fn all_errors_of_all_files_and_nothing_half_applied() {
     assert!(ran.stderr.contains("there is no engine \"nope\""), "{}", ran.stderr);
     assert_eq!(admin.json(&["engine", "list"])["items"], json!([]));
 }
+
+#[test]
+fn an_owner_prunes_their_own_set_and_nothing_else() {
+    let admin = Admin::start();
+    admin.ok(&["engine", "add", "by-hand", "--static", "127.0.0.1:1"]);
+    let engine = |name: &str| format!("---\nkind: engine\nname: {name}\nspec: {{}}\n");
+    let both = admin.write("both.yaml", &(engine("a") + &engine("b")));
+    let one = admin.write("one.yaml", &engine("a"));
+    admin.ok(&["apply", "-f", &both, "--owner", "speech"]);
+    let set = ["--owner", "speech", "--prune"];
+    let diff = admin.ctl(&[&["diff", "-f", &one], &set[..]].concat()).run();
+    assert_eq!(diff.code, 1, "{diff:?}");
+    assert!(
+        diff.stdout.contains("--- engine/b revision") && diff.stdout.contains("+++ /dev/null"),
+        "{diff:?}"
+    );
+    let told = admin.ctl(&[&["diff", "-o", "json", "-f", &one], &set[..]].concat()).run();
+    assert!(told.stdout.contains("\"removed\"") && !told.stdout.contains("by-hand"), "{told:?}");
+    let limit =
+        admin.ctl(&[&["apply", "-f", &one, "--allow-deletes", "0"], &set[..]].concat()).run();
+    assert!(limit.code == 6 && limit.stderr.contains("--allow-deletes 1"), "{limit:?}");
+    let done = admin.ok(&[&["apply", "-f", &one], &set[..]].concat());
+    assert!(done.contains("engine/b removed") && done.contains("1 removed"), "{done}");
+    assert_eq!(admin.ctl(&[&["diff", "-f", &one], &set[..]].concat()).run().code, 0);
+    assert!(admin.ok(&["engine", "get", "a"]).contains("# belongs to the owner speech"));
+    admin.ok(&["engine", "get", "by-hand"]);
+    let other = admin.ctl(&["apply", "-f", &one, "--owner", "llm"]).run();
+    assert!(other.code == 6 && other.stderr.contains("PGN-A411"), "{other:?}");
+    assert_eq!(admin.ctl(&["apply", "-f", &one, "--prune"]).run().code, 2);
+}

@@ -23,8 +23,8 @@ use super::object::{Key, Kind, Object, Spec, labels_from_json};
 use super::text::Name;
 
 /// What the admin adds to an object it gives out, and ignores when it comes back.
-const READ_ONLY: [&str; 7] =
-    ["uid", "revision", "created_at", "updated_at", "updated_by", "status", "applied"];
+const READ_ONLY: [&str; 8] =
+    ["uid", "revision", "owner", "created_at", "updated_at", "updated_by", "status", "applied"];
 
 /// Reads every object of a text: YAML documents, JSON, or `{"items": […]}` of them.
 ///

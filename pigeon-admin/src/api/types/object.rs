@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pigeon_proto::model::{Engine, Kind, Labels, Listener, Route, Spec, Tenant};
+use pigeon_proto::model::{Engine, Kind, Labels, Listener, Name, Route, Spec, Tenant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,6 +24,8 @@ pub struct Representation<'a> {
     created_at: String,
     updated_at: String,
     updated_by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     spec: &'a Spec,
     status: Status,
     /// How far the write came that this answers.
@@ -48,6 +50,7 @@ impl<'a> Representation<'a> {
             created_at: time(stored.created_ms),
             updated_at: time(stored.updated_ms),
             updated_by: &stored.updated_by,
+            owner: stored.owner.as_ref().map(Name::as_str),
             spec: &stored.object.spec,
             status,
             applied: None,
@@ -95,6 +98,9 @@ macro_rules! kind {
             updated_at: String,
             /// Who last changed it.
             updated_by: String,
+            /// The set of objects it was applied with (`apply` with `owner`); absent = none.
+            #[schema(required = false)]
+            owner: String,
             /// What it says.
             spec: $spec,
             /// What is observed.
