@@ -46,6 +46,7 @@ mod limits;
 mod live;
 mod logs;
 mod moved_calls;
+mod openapi;
 mod passing;
 mod proxy_killed;
 mod raw;
