@@ -132,6 +132,11 @@ pub enum Command {
     Dev(DevArgs),
     /// One screen: revision, proxies, engines, routes, and what is wrong
     Status,
+    /// Is everything well? exit 0: yes, 1: something has failed
+    #[command(
+        after_help = "Every finding has a code that stays the same: pigeon-ctl explain PGN-C202\n\nExamples:\n  pigeon-ctl check\n  pigeon-ctl check proxies engines -o json"
+    )]
+    Check(CheckArgs),
     /// Check a token and keep server and token as a context
     #[command(after_help = text::LOGIN_HELP)]
     Login(LoginArgs),
@@ -214,6 +219,30 @@ pub enum ProxyCommand {
     List,
     /// Everything about one proxy
     Get(Named),
+}
+
+/// `check`
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// What to look at [default: everything]
+    #[arg(value_name = "CATEGORY")]
+    pub categories: Vec<CheckCategory>,
+}
+
+/// What there is to check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckCategory {
+    /// Whether it answers, and can store what is written.
+    Admin,
+    /// Whether all serve the newest revision.
+    Proxies,
+    /// Whether their endpoints get calls.
+    Engines,
+}
+
+impl CheckCategory {
+    /// All of them, in the order of looking.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Proxies, Self::Engines];
 }
 
 /// `audit`

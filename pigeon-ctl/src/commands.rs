@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod check;
 mod context;
 mod diff;
 mod edit;
@@ -85,6 +86,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         #[cfg(feature = "dev")]
         Command::Dev(args) => crate::dev::run(&args, &desk.global),
         Command::Status => status::status(&desk),
+        Command::Check(args) => check::check(&desk, &args),
         Command::Login(args) => login::login(&desk, &args),
         Command::Context(command) => contexts(&desk, command),
         Command::Route(command) => routes(&desk, command),

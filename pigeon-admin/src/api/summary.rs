@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::error::Problem;
 use super::types::{EngineObject, Proxy, Representation, RevisionEntry, RouteObject};
 use super::{ApiState, body, objects, query};
-use crate::catalog::StoreError;
+use crate::catalog::{StoreError, StoreHealth};
 
 /// How many objects of a kind a summary names; `totals` has the whole number.
 const MOST: usize = 1_000;
@@ -28,11 +28,31 @@ pub fn routes() -> OpenApiRouter<ApiState> {
 struct Answer<'a> {
     revision: u64,
     version: &'a str,
+    store: StoreState,
     totals: Totals,
     proxies: Vec<Proxy>,
     engines: Vec<Representation<'a>>,
     routes: Vec<Representation<'a>>,
     recent: Vec<RevisionEntry>,
+}
+
+/// Whether writes can be stored.
+#[derive(Serialize, ToSchema)]
+pub struct StoreState {
+    /// They can.
+    writable: bool,
+    /// Why not; null if they can.
+    #[schema(required = true)]
+    reason: Option<String>,
+}
+
+impl StoreState {
+    fn of(health: StoreHealth) -> Self {
+        match health {
+            StoreHealth::Ok => Self { writable: true, reason: None },
+            StoreHealth::CannotWrite { reason } => Self { writable: false, reason: Some(reason) },
+        }
+    }
 }
 
 /// How many there are.
@@ -58,6 +78,8 @@ pub struct Summary {
     revision: u64,
     /// The version of pigeon-admin.
     version: String,
+    /// Whether writes can be stored.
+    store: StoreState,
     /// How many there are of each.
     totals: Totals,
     /// The first 1000 proxies.
@@ -105,6 +127,7 @@ pub async fn text(api: &ApiState) -> Result<String, StoreError> {
     let answer = Answer {
         revision: view.revision,
         version: app.version,
+        store: StoreState::of(app.catalog.health()),
         totals,
         proxies: proxies.into_iter().take(MOST).map(|p| Proxy::of(p, view.revision)).collect(),
         engines: first(Kind::Engine),

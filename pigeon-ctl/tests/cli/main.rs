@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod call_path;
+mod check;
 mod codes;
 mod contexts;
 #[cfg(feature = "dev")]
