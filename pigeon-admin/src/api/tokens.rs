@@ -24,6 +24,8 @@ use crate::access::{Rights, Role, Token};
 use crate::catalog::{Catalog, MOST_TOKENS, TokenError};
 use crate::token;
 
+/// What the history calls the holder of the first token, and this program itself.
+const RESERVED: [&str; 2] = ["admin", "system"];
 /// Most labels of a scope.
 const MOST_LABELS: usize = 16;
 /// Longest name or value of one.
@@ -248,7 +250,7 @@ impl Wanted {
         let bad = |at: &str, why: &str| Errors::from(wrong(at, model_code::BAD_VALUE, why));
         let mut errors = Errors::default();
         let name = text(&mut map, "name", true, &mut errors)
-            .and_then(|text| errors.keep(text.parse::<Name>().map_err(|e| bad("/name", &e.0))));
+            .and_then(|text| errors.keep(named(&text).map_err(|why| bad("/name", &why))));
         let role = text(&mut map, "role", true, &mut errors).and_then(|text| {
             let names = Role::ALL.map(Role::as_str).join(", ");
             let message = format!("\"{}\" is no role; the roles are: {names}", clip(&text));
@@ -268,6 +270,14 @@ impl Wanted {
             (Some(name), Some(role)) => Ok(Self { name, role, scope, expires }),
             _ => Err(wrong("", model_code::MISSING_FIELD, "name and role are needed").into()),
         }
+    }
+}
+
+/// A name that nobody has whom the history knows already.
+fn named(text: &str) -> Result<Name, String> {
+    match RESERVED.contains(&text) {
+        true => Err(format!("\"{text}\" is what the history calls another; give another name")),
+        false => text.parse::<Name>().map_err(|e| e.0),
     }
 }
 
@@ -345,6 +355,7 @@ mod tests {
         };
         assert_eq!(pointers(json!([])), [""]);
         assert_eq!(pointers(json!({})), ["/name", "/role"]);
+        assert_eq!(pointers(json!({"name": "admin", "role": "admin"})), ["/name"]);
         assert_eq!(
             pointers(
                 json!({"name": "A b", "role": "king", "scope": {"a": 1}, "expires": 5, "x": 1})
