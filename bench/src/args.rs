@@ -34,6 +34,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Measure how cost grows with connections, streams, message size, routes, endpoints, workers, subscribers
     Scale(ScaleArgs),
+    /// Change routes of an admin many times a second, and see that every subscriber ends with the same state
+    Churn(ChurnArgs),
     /// Pass bytes on to an engine without reading them, as the floor of what a proxy can cost
     Splice(SpliceArgs),
 }
@@ -301,6 +303,26 @@ impl CompareArgs {
             logs: self.logs,
         }
     }
+}
+
+/// Of `churn`.
+#[derive(Args, Debug)]
+pub struct ChurnArgs {
+    /// Simulated proxies
+    #[arg(long, default_value_t = 1_000)]
+    pub subscribers: u32,
+    /// Routes of the admin
+    #[arg(long, default_value_t = 10_000)]
+    pub routes: u32,
+    /// Changes a second
+    #[arg(long, default_value_t = 100)]
+    pub rate: u32,
+    /// For how long
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u32,
+    /// The admin under test
+    #[arg(long, default_value = "target/release/pigeon-admin")]
+    pub admin: PathBuf,
 }
 
 /// Of `scale`.

@@ -4,9 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
 use clap::Parser as _;
-use pigeon_bench::args::{Cli, Command};
+use pigeon_bench::args::{ChurnArgs, Cli, Command};
 use pigeon_bench::engine::Engine;
 use pigeon_bench::splice::Splice;
+use pigeon_bench::subscribers::{self, Churn};
 use pigeon_bench::{compare, files, load};
 
 fn main() -> anyhow::Result<()> {
@@ -24,6 +25,13 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Compare(args) => compare::compare(&args.settings()),
         Command::Scale(args) => compare::scale::scale(&args.settings()),
+        Command::Churn(args) => {
+            let ChurnArgs { subscribers, routes, rate, seconds, admin } = args;
+            let plan = Churn { subscribers, routes, rate, seconds };
+            let churned = subscribers::churn(&admin, &plan)?;
+            println!("{}", serde_json::to_string_pretty(&churned)?);
+            Ok(())
+        }
         Command::Load(args) => {
             let report = load::run(&args.plan())?;
             println!("{}", serde_json::to_string_pretty(&report)?);

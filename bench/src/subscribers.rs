@@ -4,6 +4,7 @@
 //! receive and to acknowledge, too. CPU and memory are the admin's alone.
 
 mod admin;
+mod churn;
 mod proxy;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,8 @@ use tokio::time::timeout;
 
 use crate::process;
 use admin::Admin;
-use proxy::{Proxy, Report};
+pub use churn::{Churn, Churned, churn};
+use proxy::{Acknowledged, Proxy, Report};
 
 /// How long a change may take to reach everyone.
 const CHANGE: Duration = Duration::from_secs(60);
@@ -94,7 +96,9 @@ fn measure(program: &Path, routes: u32, subscribers: u32, changes: u32) -> anyho
     let folder = tempfile::tempdir()?;
     // Another process than the one that is measured, whose memory would hold what the load left behind.
     with_admin(program, folder.path(), async |admin| admin.load(routes).await)?;
-    let point = async |admin: &Admin| Run { admin, routes, subscribers, changes }.point().await;
+    let point = async |admin: &Admin| {
+        Run { admin, routes, subscribers, changes, single: true }.point().await
+    };
     with_admin(program, folder.path(), point)
 }
 
@@ -121,6 +125,8 @@ struct Run<'a> {
     routes: u32,
     subscribers: u32,
     changes: u32,
+    /// One change comes after the other.
+    single: bool,
 }
 
 impl Run<'_> {
@@ -161,7 +167,8 @@ impl Run<'_> {
         for number in 1..=self.subscribers {
             let (connecting, reports) = (connecting.clone(), sender.clone());
             let (address, token) = (self.admin.stream_address(), token.clone());
-            tokio::spawn(Proxy { number, address, token, connecting, reports }.run());
+            let single = self.single;
+            tokio::spawn(Proxy { number, single, address, token, connecting, reports }.run());
         }
         let heard = self.heard_of_all(&mut reports, SUBSCRIBE).await.context("the snapshot")?;
         // It also has to have come to know all of them, or the first change is not like the others.
@@ -196,7 +203,7 @@ impl Run<'_> {
         let all = async {
             while !missing.is_empty() {
                 let Report { number, acknowledged } = reports.recv().await.context("all ended")?;
-                let (revision, at) =
+                let Acknowledged { revision, at, .. } =
                     acknowledged.with_context(|| format!("subscriber {number} failed"))?;
                 ensure!(missing.remove(&number), "subscriber {number} was told twice");
                 heard.0.push((number, revision, at));

@@ -28,13 +28,24 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 pub(super) struct Report {
     /// Which one.
     pub(super) number: u32,
-    /// The revision that it acknowledged, and when; or why it ended.
-    pub(super) acknowledged: anyhow::Result<(u64, Instant)>,
+    /// What it acknowledged; or why it ended.
+    pub(super) acknowledged: anyhow::Result<Acknowledged>,
+}
+
+/// What a subscriber has acknowledged.
+#[derive(Debug)]
+pub(super) struct Acknowledged {
+    pub(super) revision: u64,
+    pub(super) at: Instant,
+    /// Of the state at this revision, as the admin said: every delta on the way followed the one before.
+    pub(super) digest: Vec<u8>,
 }
 
 /// One subscriber.
 pub(super) struct Proxy {
     pub(super) number: u32,
+    /// Every delta has to be one change; otherwise it may be several that came together.
+    pub(super) single: bool,
     /// Of the config stream.
     pub(super) address: SocketAddr,
     pub(super) token: String,
@@ -53,23 +64,23 @@ impl Proxy {
         self.report(Err(error));
     }
 
-    fn report(&self, acknowledged: anyhow::Result<(u64, Instant)>) {
+    fn report(&self, acknowledged: anyhow::Result<Acknowledged>) {
         // Nobody listens any more when the measurement is over.
         let _ = self.reports.send(Report { number: self.number, acknowledged });
     }
 
     async fn follow(&self) -> anyhow::Result<Infallible> {
         let (mut down, up) = self.subscribe().await?;
-        let mut held = snapshot(&mut down).await?;
-        self.acknowledge(&up, held).await?;
+        let (mut held, digest) = snapshot(&mut down).await?;
+        self.acknowledge(&up, held, digest).await?;
         for message in idle() {
             say(&up, message).await?;
         }
         loop {
             match next(&mut down).await? {
                 M::Delta(delta) => {
-                    held = after(held, &delta)?;
-                    self.acknowledge(&up, held).await?;
+                    held = after(held, &delta, self.single)?;
+                    self.acknowledge(&up, held, delta.digest.to_vec()).await?;
                 }
                 M::Beat(beat) => {
                     let revision = beat.revision;
@@ -109,12 +120,12 @@ impl Proxy {
     }
 
     /// Sends an acknowledgement and reports when it left.
-    async fn acknowledge(&self, up: &Up, revision: u64) -> anyhow::Result<()> {
+    async fn acknowledge(&self, up: &Up, revision: u64, digest: Vec<u8>) -> anyhow::Result<()> {
         let ack = v1::Ack { received: revision, effective: revision, rejected: Vec::new() };
         say(up, config_up::M::Ack(ack)).await?;
         // There is room again as soon as the connection has taken it.
         drop(up.reserve().await.context("the way up is closed")?);
-        self.report(Ok((revision, Instant::now())));
+        self.report(Ok(Acknowledged { revision, at: Instant::now(), digest }));
         Ok(())
     }
 }
@@ -144,8 +155,8 @@ async fn next(down: &mut Down) -> anyhow::Result<M> {
     message.context("the admin ended the stream")?.m.context("a message without content")
 }
 
-/// Receives the first snapshot; its revision.
-async fn snapshot(down: &mut Down) -> anyhow::Result<u64> {
+/// Receives the first snapshot; its revision and digest.
+async fn snapshot(down: &mut Down) -> anyhow::Result<(u64, Vec<u8>)> {
     match next(down).await? {
         M::Welcome(m) if m.mode() == welcome::Mode::Snapshot => {}
         other => bail!("instead of a welcome with a snapshot: {other:?}"),
@@ -167,15 +178,18 @@ async fn snapshot(down: &mut Down) -> anyhow::Result<u64> {
     }
     ensure!(bytes == begin.bytes, "a snapshot of {bytes} bytes instead of {}", begin.bytes);
     match next(down).await? {
-        M::End(end) if end.revision == begin.revision => Ok(end.revision),
+        M::End(end) if end.revision == begin.revision => Ok((end.revision, end.digest.to_vec())),
         other => bail!("instead of the end of revision {}: {other:?}", begin.revision),
     }
 }
 
-/// The revision that a delta leads to, if it holds exactly one change of what is held.
-fn after(held: u64, delta: &v1::Delta) -> anyhow::Result<u64> {
+/// The revision that a delta leads to, if it follows what is held; with `single` if it is exactly one change.
+fn after(held: u64, delta: &v1::Delta, single: bool) -> anyhow::Result<u64> {
     let revision = delta.revision;
     ensure!(delta.prev == held, "a delta of what follows {}, held is {held}", delta.prev);
+    if !single {
+        return Ok(revision);
+    }
     match (delta.put.as_slice(), delta.del.as_slice()) {
         ([put], []) if put.mod_revision == revision => Ok(revision),
         (put, del) => bail!(
@@ -194,13 +208,14 @@ mod tests {
     fn only_the_next_change_is_taken() {
         let put = |mod_revision| v1::Put { mod_revision, ..Default::default() };
         let delta = |prev, put| v1::Delta { prev, revision: 8, put, ..Default::default() };
-        assert_eq!(after(7, &delta(7, vec![put(8)])).unwrap(), 8);
+        assert_eq!(after(7, &delta(7, vec![put(8)]), true).unwrap(), 8);
+        assert_eq!(after(7, &delta(7, vec![put(7), put(8)]), false).unwrap(), 8);
         for (wrong, why) in [
             (delta(6, vec![put(8)]), "a delta of what follows 6, held is 7"),
             (delta(7, vec![put(7)]), "revision 8 is not one change: 1 objects put, 0 deleted"),
             (delta(7, vec![]), "revision 8 is not one change: 0 objects put, 0 deleted"),
         ] {
-            assert_eq!(after(7, &wrong).unwrap_err().to_string(), why);
+            assert_eq!(after(7, &wrong, true).unwrap_err().to_string(), why);
         }
     }
 }
