@@ -5,6 +5,7 @@ mod context;
 mod dev;
 pub mod engine;
 mod files;
+mod import;
 mod lint;
 pub mod listener;
 mod man;
@@ -26,6 +27,7 @@ pub use context::{ContextCommand, LoginArgs};
 #[cfg(feature = "dev")]
 pub use dev::DevArgs;
 pub use files::{ApplyArgs, DiffArgs, ExportArgs, FileArgs, SetArgs};
+pub use import::ImportCommand;
 pub use lint::{LintArgs, Suppression};
 pub use man::pages as man_pages;
 pub use object::{ChangeArgs, EditArgs, Named, RemoveArgs, WriteArgs};
@@ -168,6 +170,9 @@ pub enum Command {
     Edit(EditArgs),
     /// Print the configuration as documents that apply reads
     Export(ExportArgs),
+    /// Print the configuration of another gateway as documents that apply reads
+    #[command(subcommand, after_help = text::IMPORT_HELP)]
+    Import(ImportCommand),
     /// The connected proxies
     #[command(subcommand)]
     Proxy(ProxyCommand),

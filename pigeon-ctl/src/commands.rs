@@ -10,6 +10,7 @@ mod engine;
 mod explain;
 mod export;
 mod files;
+mod import;
 mod lint;
 mod listener;
 mod login;
@@ -98,6 +99,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Lint(args) => lint::lint(&desk, &args),
         Command::Edit(args) => edit::edit(&desk, &args),
         Command::Export(args) => export::export(&desk, &args),
+        Command::Import(command) => import::import(&desk, &command),
         Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),
         Command::Revision(command) => revisions(&desk, command),

@@ -42,6 +42,20 @@ It looks at the files alone, all of them together, as the file mode of a proxy w
 engine exists on the server only is a finding (PGN-R101). Whether apply would take the files is what
 pigeon-ctl apply --dry-run says. pigeon-ctl explain CODE tells more about a finding.";
 
+pub(super) const IMPORT_HELP: &str = "\
+Documents go to standard output, what became of each key to standard error. Nothing is sent:
+  pigeon-ctl import rpc-pigeon config/ | pigeon-ctl apply -f - --dry-run";
+
+pub(super) const RPC_PIGEON_HELP: &str = "\
+Examples:
+  pigeon-ctl import rpc-pigeon config/ > gateway.yaml && pigeon-ctl lint -f gateway.yaml
+  pigeon-ctl import rpc-pigeon config/ | pigeon-ctl diff -f -
+  pigeon-ctl import rpc-pigeon config/ | pigeon-ctl apply -f -
+
+Standard error names every key of every file and what became of it; with -q only what is not supported
+or not known. Tokens of tenants become hashes of API keys: a caller sends pgk_ID_ and its old token.
+A value that cannot be used is an error, and nothing is printed then.";
+
 pub(super) const EDIT_HELP: &str = "\
 Examples:
   pigeon-ctl edit route/asr

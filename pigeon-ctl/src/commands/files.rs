@@ -93,7 +93,7 @@ fn at(mut error: FieldError, place: &str) -> FieldError {
     error
 }
 
-fn not_text() -> FieldError {
+pub(super) fn not_text() -> FieldError {
     FieldError::new("", code::MALFORMED, "is not text (UTF-8); save it as UTF-8")
 }
 
@@ -142,7 +142,7 @@ fn folder(path: &Path, deeper: usize, files: &mut Vec<PathBuf>) -> Result<(), Fa
 }
 
 /// The text of a file; none if it is not UTF-8.
-fn text(path: &Path) -> Result<Option<String>, Failure> {
+pub(super) fn text(path: &Path) -> Result<Option<String>, Failure> {
     let cannot = |e: io::Error| Failure::usage(format!("cannot read {}: {e}", path.display()));
     let source: Box<dyn Read> = if is_stdin(path) {
         Box::new(io::stdin().lock())

@@ -62,7 +62,7 @@ fn between(found: &Found, complete: bool) -> Result<Vec<Finding>, Failure> {
 }
 
 /// All objects, and the listener that a proxy has when its file has none.
-fn snapshot(objects: &[Object]) -> Result<Snapshot, Failure> {
+pub(super) fn snapshot(objects: &[Object]) -> Result<Snapshot, Failure> {
     let versioned = |spec: &Spec| Versioned { mod_revision: 1, spec: Arc::new(spec.clone()) };
     let mut objects: BTreeMap<Key, Versioned> =
         objects.iter().map(|o| (o.key.clone(), versioned(&o.spec))).collect();

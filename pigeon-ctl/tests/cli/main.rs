@@ -11,6 +11,7 @@ mod dev;
 mod edit;
 mod explain;
 mod files;
+mod import;
 mod lint;
 mod man;
 mod objects;
