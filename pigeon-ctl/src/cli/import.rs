@@ -16,4 +16,14 @@ pub enum ImportCommand {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Gateways, GRPCRoutes and HTTPRoutes of the Kubernetes Gateway API
+    #[command(after_help = text::GATEWAY_API_HELP)]
+    GatewayApi {
+        /// A file, a folder, or - for standard input
+        #[arg(value_name = "FILE|DIR|-")]
+        source: PathBuf,
+        /// Print no documents and exit with 1 if anything has no counterpart
+        #[arg(long)]
+        strict: bool,
+    },
 }

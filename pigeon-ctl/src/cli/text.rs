@@ -56,6 +56,14 @@ Standard error names every key of every file and what became of it; with -q only
 or not known. Tokens of tenants become hashes of API keys: a caller sends pgk_ID_ and its old token.
 A value that cannot be used is an error, and nothing is printed then.";
 
+pub(super) const GATEWAY_API_HELP: &str = "\
+Examples:
+  kubectl get gateways,grpcroutes,httproutes -A -o yaml | pigeon-ctl import gateway-api - > gateway.yaml
+  pigeon-ctl import gateway-api manifests/ --strict | pigeon-ctl apply -f -
+
+A Service becomes an engine whose endpoint is NAME.NAMESPACE.svc:PORT. Standard error names everything
+that has no counterpart. A match that cannot be kept whole is left out: its calls go to the next.";
+
 pub(super) const EDIT_HELP: &str = "\
 Examples:
   pigeon-ctl edit route/asr
@@ -91,8 +99,8 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes, the same for every -o:
 
     0  done; or the answer is yes
-    1  it worked, and the answer is no: diff found a change, lint a fault, no route matches,
-       a proxy refused a write; or this machine does not allow it, as with a port in use
+    1  it worked, and the answer is no: diff found a change, lint a fault, import --strict a loss,
+       no route matches, a proxy refused a write; or this machine does not allow it, as with a port in use
     2  usage: the command line, the configuration file or a file name is wrong
     3  the server cannot be reached or cannot serve
     4  not authenticated, or not permitted

@@ -102,7 +102,7 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 /// Every file that is meant.
-fn files(args: &FileArgs) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn files(args: &FileArgs) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in &args.files {
         let is_folder = !is_stdin(path) && path.is_dir();

@@ -1,6 +1,7 @@
 //! `import`: the configuration of another gateway as documents that `apply` reads. It sends nothing.
 
 mod draft;
+mod gateway_api;
 mod names;
 mod place;
 mod rpc_pigeon;
@@ -19,14 +20,21 @@ use crate::error::{Exit, Failure};
 
 pub(crate) fn import(desk: &Desk, command: &ImportCommand) -> Outcome {
     match command {
-        ImportCommand::RpcPigeon { folder } => finish(desk, rpc_pigeon::read(folder)?),
+        ImportCommand::RpcPigeon { folder } => finish(desk, rpc_pigeon::read(folder)?, false),
+        ImportCommand::GatewayApi { source, strict } => {
+            finish(desk, gateway_api::read(source)?, *strict)
+        }
     }
 }
 
-/// Prints the report and the documents; nothing but errors if anything is wrong.
-fn finish(desk: &Desk, draft: Draft) -> Outcome {
+/// Prints the report and the documents; nothing but errors if anything is wrong, and with `strict` no documents
+/// if anything is lost, so that a pipe does not apply the rest.
+fn finish(desk: &Desk, draft: Draft, strict: bool) -> Outcome {
     let objects = objects(&draft)?;
     draft.report(desk.global.quiet);
+    if strict && draft.is_lossy() {
+        return Ok(Exit::No);
+    }
     match desk.out.format() {
         Output::Json | Output::Jsonl => {
             let items: Vec<Value> = objects.iter().map(Object::to_json).collect();

@@ -1,5 +1,6 @@
 //! import: documents of another gateway's configuration, and what became of every key of it.
 
+mod gateway_api;
 mod rpc_pigeon;
 
 use std::path::{Path, PathBuf};

@@ -59,6 +59,16 @@ impl Draft {
         self.lines.push((at.clone(), Fate::NotSupported(why.into())));
     }
 
+    /// Fields that say what no document says.
+    pub(super) fn no_counterpart(&mut self, at: &Place, fields: &BTreeMap<String, Value>) {
+        fields.keys().for_each(|key| self.not_supported(&at.key(key), "Pigeon has no counterpart"));
+    }
+
+    /// Whether anything was said that no document says.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.lines.iter().any(|(_, fate)| matches!(fate, Fate::NotSupported(_) | Fate::Unknown))
+    }
+
     /// Keys that nobody knows.
     pub(super) fn unknown(&mut self, at: &Place, keys: &BTreeMap<String, Value>) {
         self.lines.extend(keys.keys().map(|key| (at.key(key), Fate::Unknown)));
