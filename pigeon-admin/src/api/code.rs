@@ -25,6 +25,8 @@ pub const EXISTS: &str = "PGN-A409";
 pub const MOVED: &str = "PGN-A410";
 /// The object belongs to another owner's set.
 pub const OWNED: &str = "PGN-A411";
+/// A stream cannot go on from the revision that the request names.
+pub const GONE: &str = "PGN-A417";
 /// The object is not as the condition of the request says.
 pub const CHANGED: &str = "PGN-A412";
 /// The body is larger than what is taken.

@@ -98,6 +98,24 @@ impl Query {
         found
     }
 
+    /// Some of `words`, separated by commas; each once.
+    pub fn words(&mut self, name: &str, words: &[&'static str]) -> Option<Vec<&'static str>> {
+        let value = self.values.get(name)?.clone();
+        let mut found = Vec::new();
+        for given in value.split(',') {
+            match words.iter().find(|word| **word == given) {
+                Some(word) if found.contains(word) => {}
+                Some(word) => found.push(*word),
+                None => {
+                    let all = words.join(", ");
+                    let message = format!("there is no \"{}\"; there are: {all}", clip(given));
+                    self.error(name, message);
+                }
+            }
+        }
+        Some(found)
+    }
+
     /// Ends the reading.
     ///
     /// # Errors
@@ -239,6 +257,25 @@ mod tests {
                 }
                 (got, _) => panic!("{text}: {:?}", got.err()),
             }
+        }
+    }
+
+    #[test]
+    fn some_of_several_words() {
+        let words = |text: &str| {
+            let mut query = Query::of(&uri(text), &["topics"]);
+            let words = query.words("topics", &["a", "b"]);
+            query.done().map(|()| words).map_err(|p| {
+                let body = serde_json::to_value(p.body("/", "id")).expect("JSON");
+                body["detail"].as_str().unwrap_or_default().to_owned()
+            })
+        };
+        assert_eq!(words(""), Ok(None));
+        assert_eq!(words("topics=b,a,b"), Ok(Some(vec!["b", "a"])));
+        for (bad, named) in [("topics=", "\"\""), ("topics=a,c,d", "\"c\""), ("topics=a,", "\"\"")]
+        {
+            let why = words(bad).expect_err(bad);
+            assert!(why.contains(named) && why.contains("there are: a, b"), "{bad}: {why}");
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Server {
     pub proxy_token: String,
     stop: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// What the admin answered.
@@ -46,7 +46,11 @@ impl Server {
 
     /// One that speaks TLS, if there are files for it.
     pub async fn with_tls(tls: Option<Files>) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::on(tempfile::tempdir().expect("a directory"), tls).await
+    }
+
+    /// One on a directory that may have been another's.
+    pub async fn on(dir: tempfile::TempDir, tls: Option<Files>) -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             data_dir: dir.path().join("data"),
@@ -64,14 +68,30 @@ impl Server {
         let task = tokio::spawn(admin.run(async {
             let _ = stopped.await;
         }));
-        Self { addr, grpc, token, proxy_token, stop, task, _dir: dir }
+        Self { addr, grpc, token, proxy_token, stop, task, dir }
     }
 
     /// Stops it and waits until it has.
     pub async fn stop(self) {
+        drop(self.stopped().await);
+    }
+
+    /// Stops it, and starts another one on the same directory.
+    pub async fn restart(self) -> Self {
+        Self::on(self.stopped().await, None).await
+    }
+
+    /// Stops it; its directory is left.
+    pub async fn stopped(self) -> tempfile::TempDir {
         self.stop.send(()).expect("it runs");
         let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("it stops in time");
         ended.expect("it does not panic").expect("it stops well");
+        self.dir
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
     }
 
     /// One call on a connection of its own, exactly as given.
