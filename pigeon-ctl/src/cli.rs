@@ -187,6 +187,9 @@ pub enum Command {
         after_help = "Examples:\n  pigeon-ctl audit --kind route --name asr\n  pigeon-ctl audit --since 2h --actor ci\n  pigeon-ctl audit -w"
     )]
     Audit(AuditArgs),
+    /// What happens, as it happens: changed objects and proxies, a line each, until Ctrl-C
+    #[command(after_help = text::EVENTS_HELP)]
+    Events(EventsArgs),
     /// What an error code or a field means, without asking a server
     #[command(after_help = text::EXPLAIN_HELP)]
     Explain {
@@ -274,6 +277,17 @@ pub struct AuditArgs {
     /// Go on with what happens from now on, the oldest first, until Ctrl-C
     #[arg(short, long)]
     pub watch: bool,
+}
+
+/// `events`
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    /// What to follow
+    #[arg(long, value_name = "TOPIC,…", value_delimiter = ',', value_parser = ["config", "proxies"], default_value = "config,proxies")]
+    pub topics: Vec<String>,
+    /// First what happened after this revision, or after the event of this id [default: from now on]
+    #[arg(long, value_name = "REVISION", value_parser = values::place)]
+    pub since: Option<String>,
 }
 
 /// `revision …`

@@ -1,31 +1,37 @@
 //! A small client of the REST API: one request, one answer, over HTTP/1.1, by TLS where the address says so.
 
 mod address;
+mod events;
 mod tls;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, IF_MATCH, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::{Failure, Problem};
 
 pub use address::{Server, segment};
+pub use events::{Event, Events};
 pub use tls::TlsFiles;
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes.
 const LARGEST: usize = 64 << 20;
+/// The media type of events.
+const EVENTS: &str = "text/event-stream";
 
 /// A token, already in the form in which it is sent. Never shown.
 #[derive(Clone)]
@@ -77,6 +83,8 @@ pub struct Call {
     pub body: Option<(&'static str, Bytes)>,
     /// The revision that must still be current.
     pub if_match: Option<u64>,
+    /// The last event that came before the stream of them broke.
+    pub last_event_id: Option<String>,
     /// How long the server was asked to wait before it answers.
     pub wait: Duration,
 }
@@ -85,7 +93,8 @@ impl Call {
     /// A request without a body.
     pub fn new(method: Method, target: impl Into<String>) -> Self {
         let target = target.into();
-        Self { method, target, body: None, if_match: None, wait: Duration::ZERO }
+        let (body, if_match, last_event_id, wait) = (None, None, None, Duration::ZERO);
+        Self { method, target, body, if_match, last_event_id, wait }
     }
 
     /// A read.
@@ -147,8 +156,43 @@ impl Client {
                 timeout(patience, exchange(stream, request)).await
             }
         };
+        let (status, headers, body) = self.in_time(exchanged, patience)?;
+        self.read(status, headers, &body)
+    }
+
+    /// Sends one request, and gives the events that answer it as they come.
+    ///
+    /// # Errors
+    /// The server cannot be reached, takes too long to begin, or answers with a problem.
+    pub async fn follow(&self, call: Call) -> Result<Events, Failure> {
+        let stream = self.connect().await?;
+        let request = self.request(call)?;
+        let opened = match self.server.is_tls() {
+            false => timeout(self.timeout, open(stream, request)).await,
+            true => {
+                let stream = self.secure(stream).await?;
+                timeout(self.timeout, open(stream, request)).await
+            }
+        };
+        let response = self.in_time(opened, self.timeout)?;
+        let (status, media_type) = (response.status(), response.headers().get(CONTENT_TYPE));
+        if status.is_success() {
+            return match media_type.is_some_and(|t| t.as_bytes().starts_with(EVENTS.as_bytes())) {
+                true => Ok(Events::new(response.into_body())),
+                false => Err(self.stranger(status)),
+            };
+        }
+        let body = timeout(self.timeout, whole(response.into_body())).await;
+        Err(self.refusal(status, &self.in_time(body, self.timeout)?))
+    }
+
+    fn in_time<T>(
+        &self,
+        exchanged: Result<Result<T, String>, Elapsed>,
+        patience: Duration,
+    ) -> Result<T, Failure> {
         match exchanged {
-            Ok(Ok((status, headers, body))) => self.read(status, headers, &body),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(why)) => {
                 let message = format!("{} did not answer as HTTP does: {why}", self.server);
                 Err(Failure::unreachable(message).next("check --server and its port"))
@@ -201,12 +245,15 @@ impl Client {
             .uri(&call.target)
             .header(HOST, self.server.authority())
             .header(USER_AGENT, concat!("pigeon-ctl/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json, application/problem+json");
+            .header(ACCEPT, "application/json, application/problem+json, text/event-stream");
         if let Some(Token(value)) = &self.token {
             request = request.header(AUTHORIZATION, value.clone());
         }
         if let Some(revision) = call.if_match {
             request = request.header(IF_MATCH, format!("\"r{revision}\""));
+        }
+        if let Some(id) = call.last_event_id {
+            request = request.header("last-event-id", id);
         }
         let body = match call.body {
             Some((media_type, body)) => {
@@ -265,8 +312,7 @@ pub(crate) async fn exchange(
     let asked = async {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, LARGEST).collect().await.map_err(|e| e.to_string())?;
-        Ok((head.status, head.headers, body.to_bytes()))
+        Ok((head.status, head.headers, whole(body).await?))
     };
     let mut asked = std::pin::pin!(asked);
     let mut connection = std::pin::pin!(connection);
@@ -275,6 +321,22 @@ pub(crate) async fn exchange(
         // The connection has ended; what was read before that is still to be had.
         _ = &mut connection => asked.await,
     }
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, String> {
+    let body = Limited::new(body, LARGEST).collect().await.map_err(|e| e.to_string())?;
+    Ok(body.to_bytes())
+}
+
+/// Begins to carry one request over a fresh connection, which lives as long as the body of the answer.
+async fn open(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, String> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(|e| e.to_string())
 }
 
 /// A duration as people write it.

@@ -7,6 +7,7 @@ mod context;
 mod diff;
 mod edit;
 mod engine;
+mod events;
 mod explain;
 mod export;
 mod files;
@@ -105,6 +106,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Revision(command) => revisions(&desk, command),
         Command::Token(command) => tokens(&desk, command),
         Command::Audit(args) => audit::audit(&desk, &args),
+        Command::Events(args) => events::events(&desk, &args),
         Command::Explain { what } => explain::explain(&desk, &what),
         Command::Completion { shell } => {
             let mut script = Vec::new();

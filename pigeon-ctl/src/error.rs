@@ -43,7 +43,7 @@ impl Exit {
     pub fn of_status(status: u16) -> Self {
         match status {
             401 | 403 | 421 | 429 => Self::Denied,
-            404 => Self::NotFound,
+            404 | 410 => Self::NotFound,
             409 | 412 => Self::Conflict,
             400 | 413 | 415 | 422 => Self::Invalid,
             408 | 504 => Self::TimedOut,

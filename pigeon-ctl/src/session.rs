@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::client::{Answer, Call, Client, segment};
+use crate::client::{Answer, Call, Client, Event, Events, segment};
 use crate::context::Settings;
 use crate::error::Failure;
 
@@ -59,18 +59,29 @@ impl Session {
     /// Those of [`Client::send`], and interruption.
     pub fn send(&self, call: Call) -> Result<Answer, Failure> {
         let reads = call.method.is_safe();
-        let mut interrupt = self.interrupt.borrow_mut();
-        self.runtime.block_on(async {
-            tokio::select! {
-                answer = self.client.send(call) => answer,
-                _ = interrupt.recv() => Err(if reads {
-                    Failure::interrupted("interrupted")
-                } else {
-                    Failure::interrupted("interrupted; the change may have been made all the same")
-                        .next("pigeon-ctl revision list")
-                }),
+        match self.unless_interrupted(self.client.send(call)) {
+            Err(_) if !reads => {
+                let what = "interrupted; the change may have been made all the same";
+                Err(Failure::interrupted(what).next("pigeon-ctl revision list"))
             }
-        })
+            answer => answer?,
+        }
+    }
+
+    /// Opens a stream of events.
+    ///
+    /// # Errors
+    /// Those of [`Client::follow`], and interruption.
+    pub fn follow(&self, call: Call) -> Result<Events, Failure> {
+        self.unless_interrupted(self.client.follow(call))?
+    }
+
+    /// Waits for the next event of a stream; the inner error says why there will be no more.
+    ///
+    /// # Errors
+    /// Ctrl-C.
+    pub fn next(&self, events: &mut Events) -> Result<Result<Event, String>, Failure> {
+        self.unless_interrupted(events.next())
     }
 
     /// Waits.
@@ -78,10 +89,15 @@ impl Session {
     /// # Errors
     /// Ctrl-C.
     pub fn pause(&self, time: Duration) -> Result<(), Failure> {
+        // A timer is made inside of a runtime only.
+        self.unless_interrupted(async { tokio::time::sleep(time).await })
+    }
+
+    fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let mut interrupt = self.interrupt.borrow_mut();
         self.runtime.block_on(async {
             tokio::select! {
-                () = tokio::time::sleep(time) => Ok(()),
+                done = work => Ok(done),
                 _ = interrupt.recv() => Err(Failure::interrupted("interrupted")),
             }
         })

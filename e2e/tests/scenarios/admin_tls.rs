@@ -1,9 +1,10 @@
 //! TLS of the admin: proxies and people reach it over a network that is not trusted; certificates are renewed
 //! while it runs.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use pigeon_e2e::{Authority, Process, http, ports, programs, tools, until};
 use serde_json::Value;
@@ -123,6 +124,17 @@ fn proxies_and_people_reach_an_admin_by_tls() {
         "--answer-body",
         "hi",
     ]);
+
+    // Events come by it, too.
+    let mut command = Command::new(programs::path("pigeon-ctl"));
+    command.args(["events", "--since", "0", "-o", "jsonl"]).env_clear();
+    command.env("PIGEON_CONFIG", story.dir.path().join("contexts.yaml")).stdout(Stdio::piped());
+    let mut events = command.spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(events.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    events.kill().unwrap();
+    events.wait().unwrap();
+    assert!(first.contains("\"id\":\"1-1\""), "{first}");
 
     // A proxy needs a certificate beside its token, and the right authority.
     let (without, status) = story.proxy("without", &["--admin-ca", ca]);

@@ -73,6 +73,16 @@ The editor is $VISUAL, or $EDITOR, or vi. What is saved replaces the object, if 
 it meanwhile; a file saved as it was changes nothing. What is not valid is opened again on a terminal,
 with the errors on top. A file that was not taken is kept, and its place is said.";
 
+pub(super) const EVENTS_HELP: &str = "\
+Examples:
+  pigeon-ctl events
+  pigeon-ctl events --topics config --since 42
+  pigeon-ctl events -o jsonl | jq 'select(.event == \"config\") | .data.object'
+
+Each proxy is shown first as it is, then whenever that changes. When the server goes away, it is waited
+for, and what was missed of the configuration comes then. The time is when the event was received;
+pigeon-ctl audit says when and by whom something was changed.";
+
 pub(super) const EXPLAIN_HELP: &str = "\
 Examples:
   pigeon-ctl explain PGN-R101

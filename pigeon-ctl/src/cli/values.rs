@@ -320,6 +320,16 @@ pub(super) fn revision(text: &str) -> Result<u64, String> {
     number.parse().map_err(|_| "write a revision as in `get`, such as 42".into())
 }
 
+/// Where to go on: a revision, or the id of an event (`1-42`).
+pub(super) fn place(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('r').unwrap_or(text);
+    let (generation, revision) = bare.split_once('-').unwrap_or(("0", bare));
+    match [generation, revision].iter().all(|part| part.parse::<u64>().is_ok()) {
+        true => Ok(bare.to_owned()),
+        false => Err("write a revision, such as 42, or the id of an event, such as 1-42".into()),
+    }
+}
+
 /// A time to wait that is not zero.
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
     let time: Millis = text.parse().map_err(|e| format!("{e}"))?;

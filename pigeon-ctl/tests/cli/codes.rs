@@ -53,6 +53,8 @@ const TABLE: &[(&[&str], i32)] = &[
     (&["proxy", "get", "nope"], 5),
     (&["revision", "list"], 0),
     (&["revision", "list", "--limit", "1"], 0),
+    (&["events", "--since", "9999"], 5),
+    (&["events", "--topics", "nope"], 2),
     (&["context", "list"], 0),
     (&["context", "show"], 0),
     (&["context", "use", "nope"], 5),

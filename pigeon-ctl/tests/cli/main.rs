@@ -9,6 +9,7 @@ mod contexts;
 #[cfg(feature = "dev")]
 mod dev;
 mod edit;
+mod events;
 mod explain;
 mod files;
 mod import;

@@ -21,10 +21,18 @@ impl Admin {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("folder");
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let mut admin = Self { dir, rest: any, stop: None, thread: None };
+        admin.start_again();
+        admin
+    }
+
+    /// Starts it at the address where it was.
+    pub fn start_again(&mut self) {
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let config = pigeon_admin::app::Config {
-            data_dir: dir.path().join("data"),
+            data_dir: self.dir.path().join("data"),
             database_url: None,
-            listen: any,
+            listen: self.rest,
             grpc_listen: any,
             tls: None,
             insecure_bind: false,
@@ -40,8 +48,17 @@ impl Admin {
                 admin.run(stopped).await.expect("run");
             });
         });
-        let rest = told.recv().expect("the admin starts");
-        Self { dir, rest, stop: Some(stop), thread: Some(thread) }
+        self.rest = told.recv().expect("the admin starts");
+        (self.stop, self.thread) = (Some(stop), Some(thread));
+    }
+
+    /// Stops it and waits until it has; what it wrote stays.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the admin failed");
+        }
     }
 
     pub fn url(&self) -> String {
@@ -84,11 +101,7 @@ impl Admin {
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the admin failed");
-        }
+        self.stop();
     }
 }
 
