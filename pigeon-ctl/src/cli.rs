@@ -30,7 +30,7 @@ pub use files::{ApplyArgs, DiffArgs, ExportArgs, FileArgs, SetArgs};
 pub use import::ImportCommand;
 pub use lint::{LintArgs, Suppression};
 pub use man::pages as man_pages;
-pub use object::{ChangeArgs, EditArgs, Named, RemoveArgs, WriteArgs};
+pub use object::{ChangeArgs, EditArgs, ListArgs, Named, RemoveArgs, WriteArgs};
 pub use parse::{Unparsed, json_wanted, parse, write_completion};
 
 /// Configures and watches Pigeon gateways
@@ -224,7 +224,8 @@ pub enum Command {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ProxyCommand {
     /// List the proxies, how far they are and what they refused
-    List,
+    #[command(after_help = "Examples:\n  pigeon-ctl proxy list\n  pigeon-ctl proxy list -w")]
+    List(ListArgs),
     /// Everything about one proxy
     Get(Named),
 }
@@ -298,6 +299,9 @@ pub enum RevisionCommand {
         /// How many
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
+        /// How to list.
+        #[command(flatten)]
+        list: ListArgs,
     },
     /// Who made a revision, when, and what it changed
     Get {

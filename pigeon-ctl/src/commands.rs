@@ -24,6 +24,7 @@ mod route;
 mod status;
 mod tenant;
 mod token;
+mod watch;
 mod write;
 
 use std::path::PathBuf;
@@ -101,7 +102,7 @@ pub fn run(cli: Cli, out: Printer) -> Outcome {
         Command::Edit(args) => edit::edit(&desk, &args),
         Command::Export(args) => export::export(&desk, &args),
         Command::Import(command) => import::import(&desk, &command),
-        Command::Proxy(ProxyCommand::List) => proxy::list(&desk),
+        Command::Proxy(ProxyCommand::List(args)) => proxy::list(&desk, args),
         Command::Proxy(ProxyCommand::Get(named)) => proxy::get(&desk, &named.name),
         Command::Revision(command) => revisions(&desk, command),
         Command::Token(command) => tokens(&desk, command),
@@ -131,7 +132,7 @@ fn contexts(desk: &Desk, command: ContextCommand) -> Outcome {
 
 fn revisions(desk: &Desk, command: RevisionCommand) -> Outcome {
     match command {
-        RevisionCommand::List { limit } => revision::list(desk, limit),
+        RevisionCommand::List { limit, list } => revision::list(desk, limit, list),
         RevisionCommand::Get { revision } => revision::get(desk, revision),
         RevisionCommand::Diff { from, to } => revision::diff(desk, from, to),
         RevisionCommand::Rollback { revision, write } => revision::rollback(desk, revision, write),
@@ -141,7 +142,7 @@ fn revisions(desk: &Desk, command: RevisionCommand) -> Outcome {
 fn routes(desk: &Desk, command: RouteCommand) -> Outcome {
     match command {
         RouteCommand::Add(args) => route::add(desk, *args),
-        RouteCommand::List => route::list(desk),
+        RouteCommand::List(args) => route::list(desk, args),
         RouteCommand::Get(named) => object::get(desk, Kind::Route, &named.name),
         RouteCommand::Set(args) => route::set(desk, *args),
         RouteCommand::Rm(args) => object::remove(desk, Kind::Route, &args),
@@ -152,7 +153,7 @@ fn routes(desk: &Desk, command: RouteCommand) -> Outcome {
 fn engines(desk: &Desk, command: EngineCommand) -> Outcome {
     match command {
         EngineCommand::Add(args) => engine::add(desk, *args),
-        EngineCommand::List => engine::list(desk),
+        EngineCommand::List(args) => engine::list(desk, args),
         EngineCommand::Get(named) => object::get(desk, Kind::Engine, &named.name),
         EngineCommand::Set(args) => engine::set(desk, *args),
         EngineCommand::Endpoints(args) => engine::endpoints(desk, &args),
@@ -165,7 +166,7 @@ fn engines(desk: &Desk, command: EngineCommand) -> Outcome {
 fn listeners(desk: &Desk, command: ListenerCommand) -> Outcome {
     match command {
         ListenerCommand::Add(args) => listener::add(desk, *args),
-        ListenerCommand::List => listener::list(desk),
+        ListenerCommand::List(args) => listener::list(desk, args),
         ListenerCommand::Get(named) => object::get(desk, Kind::Listener, &named.name),
         ListenerCommand::Set(args) => listener::set(desk, *args),
         ListenerCommand::Rm(args) => object::remove(desk, Kind::Listener, &args),
@@ -175,7 +176,7 @@ fn listeners(desk: &Desk, command: ListenerCommand) -> Outcome {
 fn tenants(desk: &Desk, command: TenantCommand) -> Outcome {
     match command {
         TenantCommand::Add(args) => tenant::add(desk, args),
-        TenantCommand::List => tenant::list(desk),
+        TenantCommand::List(args) => tenant::list(desk, args),
         TenantCommand::Get(named) => object::get(desk, Kind::Tenant, &named.name),
         TenantCommand::Set(args) => tenant::set(desk, args),
         TenantCommand::Rm(args) => object::remove(desk, Kind::Tenant, &args),
@@ -188,7 +189,7 @@ fn tenants(desk: &Desk, command: TenantCommand) -> Outcome {
 fn tokens(desk: &Desk, command: TokenCommand) -> Outcome {
     match command {
         TokenCommand::Create(args) => token::create(desk, &args),
-        TokenCommand::List => token::list(desk),
+        TokenCommand::List(args) => token::list(desk, args),
         TokenCommand::Revoke(args) => token::revoke(desk, &args),
     }
 }

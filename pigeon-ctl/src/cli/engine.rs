@@ -10,7 +10,7 @@ pub use health::HealthFields;
 
 use super::tls::EngineTlsFields;
 use super::values::{self, Balance, Label, StaticEndpoint};
-use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+use super::{ChangeArgs, ListArgs, Named, RemoveArgs, WriteArgs};
 
 /// `engine …`
 #[derive(Clone, Debug, Subcommand)]
@@ -21,7 +21,7 @@ pub enum EngineCommand {
     )]
     Add(Box<AddEngine>),
     /// List the engines and how many of their slots are in use
-    List,
+    List(ListArgs),
     /// Everything about one engine
     Get(Named),
     /// Change what is given of an engine, and nothing else
@@ -70,9 +70,9 @@ pub struct SetEngine {
 pub struct EndpointsArgs {
     /// The engine
     pub name: String,
-    /// Print again whenever something changed, until Ctrl-C
-    #[arg(short, long)]
-    pub watch: bool,
+    /// How to list.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// `engine drain`, `engine undrain`

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::tls::ListenerTlsFields;
 use super::values::{self, Issuer, Label};
-use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+use super::{ChangeArgs, ListArgs, Named, RemoveArgs, WriteArgs};
 
 /// `listener …`
 #[derive(Clone, Debug, Subcommand)]
@@ -15,7 +15,7 @@ pub enum ListenerCommand {
     )]
     Add(Box<AddListener>),
     /// List the listeners
-    List,
+    List(ListArgs),
     /// Everything about one listener
     Get(Named),
     /// Change what is given of a listener, and nothing else

@@ -28,6 +28,14 @@ pub struct ChangeArgs {
     pub if_match: Option<u64>,
 }
 
+/// How to list.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListArgs {
+    /// Print again whenever something changed, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
 /// Which object.
 #[derive(Clone, Debug, Args)]
 pub struct Named {

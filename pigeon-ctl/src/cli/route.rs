@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::values::{self, Answer, Header, Label, Redirect, Share, Size};
-use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+use super::{ChangeArgs, ListArgs, Named, RemoveArgs, WriteArgs};
 
 /// `route …`
 #[derive(Clone, Debug, Subcommand)]
@@ -14,7 +14,7 @@ pub enum RouteCommand {
     )]
     Add(Box<AddRoute>),
     /// List the routes
-    List,
+    List(ListArgs),
     /// Everything about one route
     Get(Named),
     /// Change what is given of a route, and nothing else

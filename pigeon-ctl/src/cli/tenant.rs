@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::values::{self, Expiry, Label, Subject};
-use super::{ChangeArgs, Named, RemoveArgs, WriteArgs};
+use super::{ChangeArgs, ListArgs, Named, RemoveArgs, WriteArgs};
 
 /// `tenant …`
 #[derive(Clone, Debug, Subcommand)]
@@ -14,7 +14,7 @@ pub enum TenantCommand {
     )]
     Add(AddTenant),
     /// List the tenants
-    List,
+    List(ListArgs),
     /// Everything about one tenant
     Get(Named),
     /// Change what is given of a tenant, and nothing else

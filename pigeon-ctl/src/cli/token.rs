@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::ListArgs;
 use super::values::{self, Expiry, Label};
 
 /// `token …`
@@ -13,7 +14,7 @@ pub enum TokenCommand {
     )]
     Create(CreateToken),
     /// List the tokens: what they may do, when they expire and were used last
-    List,
+    List(ListArgs),
     /// Revoke a token: it is worth nothing any more
     Revoke(RevokeToken),
 }

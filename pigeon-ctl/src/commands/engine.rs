@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Desk;
 use super::object;
 use crate::Outcome;
+use crate::cli::ListArgs;
 use crate::cli::engine::{AddEngine, PoolArg, SetEngine};
 use crate::output::table::{NONE, cell};
 
@@ -33,9 +34,9 @@ pub(crate) fn set(desk: &Desk, args: SetEngine) -> Outcome {
     })
 }
 
-pub(crate) fn list(desk: &Desk) -> Outcome {
+pub(crate) fn list(desk: &Desk, args: ListArgs) -> Outcome {
     let heading = ["NAME", "ENDPOINTS", "MODE", "SLOTS", "IN-USE", "WAITING"];
-    object::list(desk, Kind::Engine, heading, |engine| {
+    object::list(desk, Kind::Engine, args, heading, |engine| {
         [
             cell(engine, "/name"),
             usable(engine),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
+use crate::cli::ListArgs;
 use crate::cli::listener::{AddListener, ListenerFields, SetListener};
 use crate::cli::tls::ListenerTlsFields;
 use crate::cli::values::{Issuer, word};
@@ -25,9 +26,9 @@ pub(crate) fn set(desk: &Desk, args: SetListener) -> Outcome {
     object::set(desk, Kind::Listener, &args.name, args.change, |_| fields)
 }
 
-pub(crate) fn list(desk: &Desk) -> Outcome {
+pub(crate) fn list(desk: &Desk, args: ListArgs) -> Outcome {
     let heading = ["NAME", "ADDRESS", "PROTOCOL", "MAX-CONNECTIONS"];
-    object::list(desk, Kind::Listener, heading, |listener| {
+    object::list(desk, Kind::Listener, args, heading, |listener| {
         let connections = cell(listener, "/spec/max_connections");
         let protocol = cell(listener, "/spec/protocol");
         [cell(listener, "/name"), cell(listener, "/spec/address"), protocol, connections]

@@ -5,9 +5,9 @@ use pigeon_proto::model::{Key, Kind};
 use serde_json::{Map, Value, json};
 
 use super::write::{self, Op};
-use super::{Desk, question};
+use super::{Desk, question, watch};
 use crate::cli::values::Label;
-use crate::cli::{ChangeArgs, RemoveArgs, WriteArgs};
+use crate::cli::{ChangeArgs, ListArgs, RemoveArgs, WriteArgs};
 use crate::client::{Call, segment};
 use crate::document;
 use crate::error::{Exit, Failure};
@@ -212,24 +212,24 @@ pub(crate) fn absent(failure: Failure, kind: Kind) -> Failure {
 pub(crate) fn list<const N: usize>(
     desk: &Desk,
     kind: Kind,
-    heading: [&str; N],
+    args: ListArgs,
+    heading: [&'static str; N],
     row: impl Fn(&Value) -> [String; N],
 ) -> Outcome {
-    let items = desk.session()?.list(&collection(kind), usize::MAX)?;
-    print_list(desk, items, heading, row)
+    let read = |session: &Session| session.list(&collection(kind), usize::MAX);
+    watch::list(desk, args.watch, read, watch::rows(heading, row))
 }
 
 /// Prints items: a row each, or `{"items": […]}`.
 pub(crate) fn print_list<const N: usize>(
     desk: &Desk,
     items: Vec<Value>,
-    heading: [&str; N],
+    heading: [&'static str; N],
     row: impl Fn(&Value) -> [String; N],
 ) -> Outcome {
     let list = json!({ "items": items });
     if !desk.out.value(&list)? {
-        let rows = list["items"].as_array().into_iter().flatten().map(row);
-        desk.out.text(&table::table(heading, rows))?;
+        desk.out.text(&watch::rows(heading, row)(&list))?;
     }
     Ok(Exit::Done)
 }

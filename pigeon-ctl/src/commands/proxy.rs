@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::{Desk, object};
+use super::{Desk, watch};
 use crate::Outcome;
+use crate::cli::ListArgs;
 use crate::client::segment;
 use crate::error::Exit;
 use crate::output::table::{NONE, cell};
 use crate::output::{self, time};
 
-pub(crate) fn list(desk: &Desk) -> Outcome {
-    let items = desk.session()?.list_whole("/v1/proxies")?;
+pub(crate) fn list(desk: &Desk, args: ListArgs) -> Outcome {
     let heading = ["NAME", "VERSION", "CONNECTED", "REVISION", "LAG", "LAST-ACK", "STATE"];
-    object::print_list(desk, items, heading, |proxy| {
+    let shown = watch::rows(heading, |proxy| {
         let lag = match proxy.get("lag").and_then(Value::as_u64) {
             None | Some(0) => NONE.to_owned(),
             Some(lag) => lag.to_string(),
@@ -26,7 +26,8 @@ pub(crate) fn list(desk: &Desk) -> Outcome {
             time::ago(proxy.get("last_ack_age_ms").and_then(Value::as_u64)),
             state(proxy),
         ]
-    })
+    });
+    watch::list(desk, args.watch, |session| session.list_whole("/v1/proxies"), shown)
 }
 
 fn connected(proxy: &Value) -> String {

@@ -3,19 +3,18 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{Desk, apply, diff as differ, object, question, write};
+use super::{Desk, apply, diff as differ, question, watch, write};
 use crate::Outcome;
-use crate::cli::{Output, WriteArgs};
+use crate::cli::{ListArgs, Output, WriteArgs};
 use crate::client::Call;
 use crate::document;
 use crate::error::{Exit, Failure};
 use crate::output::table::cell;
 
-pub(crate) fn list(desk: &Desk, limit: u32) -> Outcome {
+pub(crate) fn list(desk: &Desk, limit: u32, args: ListArgs) -> Outcome {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let items = desk.session()?.list("/v1/revisions", limit)?;
     let heading = ["REVISION", "AT", "ACTOR", "SOURCE", "CHANGES"];
-    object::print_list(desk, items, heading, |revision| {
+    let shown = watch::rows(heading, |revision| {
         [
             cell(revision, "/revision"),
             cell(revision, "/at"),
@@ -23,7 +22,8 @@ pub(crate) fn list(desk: &Desk, limit: u32) -> Outcome {
             cell(revision, "/source"),
             changes(revision),
         ]
-    })
+    });
+    watch::list(desk, args.watch, |session| session.list("/v1/revisions", limit), shown)
 }
 
 /// `create engine/a, update route/b and 3 more`

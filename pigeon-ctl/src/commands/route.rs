@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Desk;
 use super::object::{self, Fields};
 use crate::Outcome;
+use crate::cli::ListArgs;
 use crate::cli::route::{
     AddRoute, AuthArg, AuthFields, EditFields, LimitFields, OwnFields, RetryFields, RouteFields,
     SetRoute, TestArgs,
@@ -190,9 +191,9 @@ fn retry(fields: &mut Fields, args: &RetryFields) {
     fields.put("retry/budget", args.retry_budget);
 }
 
-pub(crate) fn list(desk: &Desk) -> Outcome {
+pub(crate) fn list(desk: &Desk, args: ListArgs) -> Outcome {
     let heading = ["NAME", "MATCH", "ENGINE", "PRIORITY"];
-    object::list(desk, Kind::Route, heading, |route| {
+    object::list(desk, Kind::Route, args, heading, |route| {
         let priority = cell(route, "/spec/priority");
         [cell(route, "/name"), matches(route), engines(route), priority]
     })

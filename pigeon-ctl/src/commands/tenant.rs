@@ -8,9 +8,9 @@ use super::object::{self, Fields};
 use super::write::{self, Written};
 use super::{Desk, question};
 use crate::Outcome;
-use crate::cli::WriteArgs;
 use crate::cli::tenant::{AddTenant, CreateKey, RevokeKey, SetTenant, TenantFields};
 use crate::cli::values::{Expiry, Subject};
+use crate::cli::{ListArgs, WriteArgs};
 use crate::client::{Call, segment};
 use crate::output::{self, table::cell};
 
@@ -24,9 +24,9 @@ pub(crate) fn set(desk: &Desk, args: SetTenant) -> Outcome {
     object::set(desk, Kind::Tenant, &args.name, args.change, |_| fields)
 }
 
-pub(crate) fn list(desk: &Desk) -> Outcome {
+pub(crate) fn list(desk: &Desk, args: ListArgs) -> Outcome {
     let heading = ["NAME", "KEYS", "CERTIFICATES", "SUBJECTS"];
-    object::list(desk, Kind::Tenant, heading, |tenant| {
+    object::list(desk, Kind::Tenant, args, heading, |tenant| {
         let count = |field: &str| {
             let list = tenant.pointer(&format!("/spec/{field}")).and_then(Value::as_array);
             list.map_or(0, Vec::len).to_string()

@@ -3,8 +3,9 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Desk, object, question};
+use super::{Desk, question, watch};
 use crate::Outcome;
+use crate::cli::ListArgs;
 use crate::cli::token::{CreateToken, RevokeToken};
 use crate::client::{Call, segment};
 use crate::error::{Exit, Failure};
@@ -44,10 +45,9 @@ pub(crate) fn create(desk: &Desk, args: &CreateToken) -> Outcome {
     Ok(Exit::Done)
 }
 
-pub(crate) fn list(desk: &Desk) -> Outcome {
-    let items = desk.session()?.list_whole(ALL)?;
+pub(crate) fn list(desk: &Desk, args: ListArgs) -> Outcome {
     let heading = ["NAME", "ROLE", "SCOPE", "EXPIRES", "LAST USED", "CREATED BY"];
-    object::print_list(desk, items, heading, |token| {
+    let shown = watch::rows(heading, |token| {
         let scope = token.get("scope").and_then(Value::as_object);
         let pairs = scope.into_iter().flatten();
         let pairs = pairs.map(|(name, value)| format!("{name}={}", cell(value, "")));
@@ -62,7 +62,8 @@ pub(crate) fn list(desk: &Desk) -> Outcome {
             used.unwrap_or_else(|| "never".to_owned()),
             cell(token, "/created_by"),
         ]
-    })
+    });
+    watch::list(desk, args.watch, |session| session.list_whole(ALL), shown)
 }
 
 pub(crate) fn revoke(desk: &Desk, args: &RevokeToken) -> Outcome {

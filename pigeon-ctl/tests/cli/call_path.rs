@@ -1,8 +1,5 @@
 //! How calls are balanced, checked, retried and split, by flags; endpoints and draining.
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
-
 use serde_json::{Value, json};
 
 use crate::support::Admin;
@@ -139,41 +136,4 @@ fn endpoints_are_listed_and_drained() {
     assert_eq!(engine(&admin), before, "nothing else has changed");
     let ran = admin.ctl(&words("engine drain asr --if-match 1")).run();
     assert_eq!(ran.code, 6, "{ran:?}");
-}
-
-/// Reads from a program that goes on until its output has `text`.
-fn read_until(child: &mut Child, seen: &mut String, text: &str) {
-    let stdout = child.stdout.as_mut().expect("a pipe");
-    let mut buffer = [0; 4_096];
-    while !seen.contains(text) {
-        let n = stdout.read(&mut buffer).expect("output");
-        assert!(n > 0, "it ended before \"{text}\": {seen}");
-        seen.push_str(std::str::from_utf8(&buffer[..n]).expect("text"));
-    }
-}
-
-#[test]
-fn a_watch_prints_again_when_something_changed_and_ends_well() {
-    let admin = Admin::start();
-    admin.ok(&words("engine add asr --static a:1"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pigeon-ctl"))
-        .args(words("engine endpoints asr -w"))
-        .env_clear()
-        .env("HOME", admin.dir.path())
-        .env("PIGEON_SERVER", admin.url())
-        .env("PIGEON_TOKEN_FILE", admin.token_file())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start");
-    let mut seen = String::new();
-    read_until(&mut child, &mut seen, "last 10 s\n");
-    assert!(seen.starts_with("ADDRESS ") && !seen.contains('\x1b'), "{seen:?}");
-    admin.ok(&words("engine drain asr"));
-    read_until(&mut child, &mut seen, "set to drain");
-    assert!(seen.contains("\n\nADDRESS "), "a blank line between: {seen:?}");
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill");
-    assert!(sent.success());
-    let ended = child.wait().expect("an end");
-    assert_eq!(ended.code(), Some(0));
 }

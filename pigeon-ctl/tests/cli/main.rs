@@ -20,3 +20,4 @@ mod output;
 mod strangers;
 mod support;
 mod tokens;
+mod watch;

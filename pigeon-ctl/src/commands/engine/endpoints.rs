@@ -1,78 +1,22 @@
 //! `engine endpoints`: whether each endpoint gets calls, and if not why.
 
-use std::time::Duration;
-
 use pigeon_proto::model::Kind;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Outcome;
-use crate::cli::Output;
 use crate::cli::engine::EndpointsArgs;
 use crate::client::segment;
-use crate::commands::{Desk, object};
-use crate::error::{Exit, Failure};
-use crate::output::table::{NONE, cell, table};
+use crate::commands::{Desk, object, watch};
+use crate::output::table::{NONE, cell};
 use crate::output::time;
 use crate::session::Session;
 
-/// How often a watch looks: proxies report once a second.
-const PERIOD: Duration = Duration::from_secs(1);
-/// Moves to the top of the screen and clears it.
-const CLEAR: &str = "\x1b[H\x1b[2J";
-
 pub(crate) fn endpoints(desk: &Desk, args: &EndpointsArgs) -> Outcome {
-    let session = desk.session()?;
     let target = format!("/v1/engines/{}/endpoints", segment(&args.name));
     let read = |session: &Session| {
-        let items = session.list_whole(&target).map_err(|f| object::absent(f, Kind::Engine))?;
-        Ok(json!({ "items": items }))
+        session.list_whole(&target).map_err(|f| object::absent(f, Kind::Engine))
     };
-    if args.watch {
-        return watch(desk, &session, read);
-    }
-    let list = read(&session)?;
-    if !desk.out.value(&list)? {
-        desk.out.text(&shown(&list))?;
-    }
-    Ok(Exit::Done)
-}
-
-/// Prints the list again whenever it changed; Ctrl-C, or that nobody reads it any more, is its normal end.
-fn watch(
-    desk: &Desk,
-    session: &Session,
-    read: impl Fn(&Session) -> Result<Value, Failure>,
-) -> Outcome {
-    let mut before = Value::Null;
-    loop {
-        let list = match read(session) {
-            Err(failure) if failure.exit == Exit::Interrupted => return Ok(Exit::Done),
-            list => list?,
-        };
-        if list != before {
-            let text = again(desk, &list, before.is_null())?;
-            if !desk.out.reaches(&text)? {
-                return Ok(Exit::Done);
-            }
-            before = list;
-        }
-        if session.pause(PERIOD).is_err() {
-            return Ok(Exit::Done);
-        }
-    }
-}
-
-/// On a terminal in place of the one before; else after it, told apart as the format has it.
-fn again(desk: &Desk, list: &Value, first: bool) -> Result<String, Failure> {
-    Ok(match desk.out.format() {
-        Output::Json => format!("{list:#}\n"),
-        Output::Jsonl => crate::output::json_lines(list),
-        Output::Yaml => {
-            format!("{}{}", if first { "" } else { "---\n" }, crate::output::yaml(list)?)
-        }
-        Output::Table if desk.out.is_terminal() => format!("{CLEAR}{}", shown(list)),
-        Output::Table => format!("{}{}", if first { "" } else { "\n" }, shown(list)),
-    })
+    watch::list(desk, args.list.watch, read, shown)
 }
 
 fn shown(list: &Value) -> String {
@@ -91,8 +35,7 @@ fn shown(list: &Value) -> String {
             reason(e),
         ]
     };
-    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
-    table(heading, items.map(row)) + "* to the first response message, last 10 s\n"
+    watch::rows(heading, row)(list) + "* to the first response message, last 10 s\n"
 }
 
 /// `5 calls in a row failed`, or `5 calls in a row failed (1 of 2 proxies: edge-2)`.
@@ -127,6 +70,8 @@ pub(crate) fn troubles(engine: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn ejected() -> Value {
