@@ -5,12 +5,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
 use super::proxy::{Acknowledged, Report};
 use super::{CHANGE, Run, milliseconds, quantile, raise_open_files, with_admin};
 use crate::process;
+
+/// Writes on their way at most.
+const AT_ONCE: usize = 64;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -103,18 +107,28 @@ struct Written {
     times: Vec<Duration>,
 }
 
-/// Writes at the rate wanted, or as fast as the admin answers.
+/// Writes at the rate wanted, many at once if need be.
 async fn write(run: &Run<'_>, plan: &Churn) -> anyhow::Result<Written> {
     let begun = tokio::time::Instant::now();
-    let mut written = Written { last: 0, times: Vec::new() };
-    for number in 0..plan.rate * plan.seconds {
-        sleep_until(begun + Duration::from_secs(1) / plan.rate * number).await;
+    let one = |number: u32| async move {
         // Never a timeout that a route had already.
         let route = number % plan.routes;
         let value = Duration::from_millis(1_000 + u64::from(number / plan.routes));
         let (sent, revision) = run.admin.set_timeout(route, value).await?;
-        written.times.push(sent.elapsed());
-        written.last = revision;
+        anyhow::Ok((sent.elapsed(), revision))
+    };
+    // What is due is what is waited for; the writes themselves go on beside each other.
+    #[allow(clippy::async_yields_async)]
+    let due = stream::iter(0..plan.rate * plan.seconds).then(async |number| {
+        sleep_until(begun + Duration::from_secs(1) / plan.rate * number).await;
+        one(number)
+    });
+    let mut answers = std::pin::pin!(due.buffer_unordered(AT_ONCE));
+    let mut written = Written { last: 0, times: Vec::new() };
+    while let Some(answer) = answers.next().await {
+        let (time, revision) = answer?;
+        written.times.push(time);
+        written.last = written.last.max(revision);
     }
     Ok(written)
 }
