@@ -26,7 +26,7 @@ use crate::record::AccessLog;
 #[command(name = "pigeon-proxy", version, verbatim_doc_comment)]
 #[command(group = ArgGroup::new("source").required(true).args(["admin", "config"]))]
 pub struct Args {
-    /// Take the configuration from this admin's stream port, such as https://admin.example:9801; of several with one
+    /// Take the configuration from this admin's stream port, such as https://10.0.0.7:9801; of several with one
     /// store (separate them by commas) from any of them
     #[arg(
         long,
