@@ -64,15 +64,15 @@ pub struct Global {
     /// File that holds the token
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    // Ids of their own: those of commands may have the same names.
     /// Whoever signed the certificate of a server with https; PEM [default: those that the system trusts]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long = "ca", id = "server-ca", global = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Certificate to show to a server with https; PEM
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long = "cert", id = "server-cert", global = true, value_name = "FILE")]
     pub cert: Option<PathBuf>,
     /// The key of --cert
-    // Its id is apart from the arguments `key` of commands.
-    #[arg(long, id = "tls_key", global = true, value_name = "FILE")]
+    #[arg(long = "key", id = "server-key", global = true, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// How to print [default: table]
     #[arg(

@@ -94,6 +94,31 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// clap finds the value of an argument by its id, in commands and globally alike, and panics where two of one
+    /// id have different types.
+    #[test]
+    fn no_argument_of_a_command_has_the_id_of_a_global_one() {
+        fn own(command: &clap::Command, ids: &mut Vec<String>) {
+            for sub in command.get_subcommands() {
+                let args = sub.get_arguments().filter(|arg| !arg.is_global_set());
+                ids.extend(args.map(|arg| arg.get_id().to_string()));
+                own(sub, ids);
+            }
+        }
+        let root = Cli::command();
+        let globals = root.get_arguments().filter(|arg| arg.is_global_set());
+        let globals: Vec<_> = globals.map(|arg| arg.get_id().to_string()).collect();
+        let mut ids = Vec::new();
+        own(&root, &mut ids);
+        assert!(globals.len() > 8 && ids.len() > 100);
+        let both: Vec<_> = globals.iter().filter(|id| ids.contains(id)).collect();
+        assert!(both.is_empty(), "{both:?}");
+        let longs = ["ca", "cert", "key"].map(|long| {
+            root.get_arguments().any(|arg| arg.get_long() == Some(long) && arg.is_global_set())
+        });
+        assert_eq!(longs, [true; 3]);
+    }
+
     #[test]
     fn json_is_noticed_in_a_line_that_does_not_parse() {
         let args = |s: &str| s.split(' ').map(OsString::from).collect::<Vec<_>>();
