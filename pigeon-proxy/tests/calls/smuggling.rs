@@ -23,30 +23,32 @@ on_both_paths! {
 /// An engine that notes what it gets on each connection, and answers each head with `answer`.
 struct Recorder {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    seen: Arc<Mutex<Vec<Came>>>,
 }
+
+/// What came on one connection: of its own, as some may come after the rest was taken.
+type Came = Arc<Mutex<Vec<u8>>>;
 
 impl Recorder {
     async fn start(answer: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<Came>>> = Arc::default();
         let connections = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let connections = Arc::clone(&connections);
                 tokio::spawn(async move {
                     let mut part = [0; 4096];
-                    let mut mine = None;
+                    let (mine, mut first) = (Came::default(), true);
                     while let Ok(n @ 1..) = socket.read(&mut part).await {
+                        if std::mem::take(&mut first) {
+                            connections.lock().unwrap().push(Arc::clone(&mine));
+                        }
                         let end = {
-                            let mut all = connections.lock().unwrap();
-                            let at = *mine.get_or_insert_with(|| {
-                                all.push(Vec::new());
-                                all.len() - 1
-                            });
-                            all[at].extend_from_slice(&part[..n]);
-                            all[at].ends_with(b"\r\n\r\n") || all[at].ends_with(b"01234")
+                            let mut mine = mine.lock().unwrap();
+                            mine.extend_from_slice(&part[..n]);
+                            mine.ends_with(b"\r\n\r\n") || mine.ends_with(b"01234")
                         };
                         if end {
                             let _ = socket.write_all(answer.as_bytes()).await;
@@ -61,7 +63,8 @@ impl Recorder {
     /// What came since the last time, connection by connection.
     fn take(&self) -> Vec<String> {
         let seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        seen.into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+        let text = |bytes: Came| String::from_utf8(bytes.lock().unwrap().clone()).unwrap();
+        seen.into_iter().map(text).collect()
     }
 
     async fn rig(&self, path: Path) -> Rig {
