@@ -260,6 +260,10 @@ impl Wanted {
         let expires = text(&mut map, "expires", false, &mut errors)
             .and_then(|text| errors.keep(text.parse::<Time>().map_err(|e| bad("/expires", &e.0))));
         let scope = errors.keep(scope(map.remove("scope"))).unwrap_or_default();
+        if role == Some(Role::Admin) && !scope.is_empty() {
+            let message = "means nothing with the role admin, which makes tokens without one";
+            errors.push(wrong("/scope", model_code::CONFLICTING_FIELDS, message));
+        }
         for field in map.keys() {
             let field = clip(field);
             let message = "there is no such field; the fields are: name, role, scope, expires";
@@ -355,6 +359,8 @@ mod tests {
         };
         assert_eq!(pointers(json!([])), [""]);
         assert_eq!(pointers(json!({})), ["/name", "/role"]);
+        let held = json!({"name": "a", "role": "admin", "scope": {"team": "a"}});
+        assert_eq!(pointers(held), ["/scope"], "it could make one without");
         assert_eq!(pointers(json!({"name": "admin", "role": "admin"})), ["/name"]);
         assert_eq!(
             pointers(
